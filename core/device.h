@@ -1,0 +1,29 @@
+// Where kernels run, in as few calls as an executor needs. Every call but allocate and release is asynchronous on a
+// device that has queues; the CPU runs everything in the order it is issued, which is a legal order of the schedule.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "core/op_card.h"
+#include "core/stream.h"
+
+namespace shardit {
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const char* name() const = 0;
+  virtual void* allocate(size_t bytes) = 0;  // zeroed; throws DeviceError with the bytes asked for
+  virtual void release(void* memory, size_t bytes) = 0;
+  virtual void launch(Stream stream, const OpCard& card, const KernelArgs& args) = 0;
+  virtual void copy_in(Stream stream, void* device, const void* host, size_t bytes) = 0;
+  virtual void copy_out(Stream stream, void* host, const void* device, size_t bytes) = 0;
+  virtual void record(Stream stream, int event) = 0;          // event: a step's index
+  virtual void wait(Stream stream, int event) = 0;            // the stream goes on after the event
+  virtual void synchronize() = 0;                             // all streams are idle
+};
+
+std::unique_ptr<Device> make_cpu_device();
+
+}  // namespace shardit

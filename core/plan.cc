@@ -1,0 +1,124 @@
+#include "core/plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/lifetimes.h"
+#include "core/op_card.h"
+#include <glog/logging.h>
+
+namespace shardit {
+namespace {
+
+int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// Places buffers from the largest to the smallest, each at the lowest offset where no buffer that may be alive at the
+// same time lies. Returns the bytes used.
+int64_t place_transients(const Schedule& schedule, std::vector<Buffer>& buffers) {
+  std::vector<int> order;
+  for (size_t i = 0; i < buffers.size(); ++i)
+    if (buffers[i].alive() && buffers[i].name.empty()) order.push_back(static_cast<int>(i));
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes > buffers[b].bytes; });
+
+  int64_t used = 0;
+  std::vector<int> placed;
+  std::vector<std::pair<int64_t, int64_t>> taken;
+  for (int i : order) {
+    taken.clear();
+    for (int j : placed)
+      if (may_overlap(schedule, buffers[i], buffers[j]))
+        taken.emplace_back(buffers[j].offset, buffers[j].offset + aligned(buffers[j].bytes));
+    std::sort(taken.begin(), taken.end());
+    int64_t offset = 0;
+    for (const auto& [begin, end] : taken) {
+      if (offset + aligned(buffers[i].bytes) <= begin) break;
+      offset = std::max(offset, end);
+    }
+    buffers[i].offset = offset;
+    used = std::max(used, offset + aligned(buffers[i].bytes));
+    placed.push_back(i);
+  }
+  return used;
+}
+
+void register_named(const std::vector<Buffer>& buffers, std::map<std::string, NamedBuffer>& named) {
+  for (const Buffer& buffer : buffers) {
+    if (!buffer.alive() || buffer.name.empty()) continue;
+    NamedBuffer& entry = named[buffer.name];
+    CHECK(entry.bytes == 0 || entry.bytes == buffer.bytes)
+        << "buffer " << buffer.name << " has " << entry.bytes << " bytes in one graph and " << buffer.bytes << " in another";
+    entry.bytes = buffer.bytes;
+    entry.buffer_class = buffer.buffer_class;
+    entry.slots = std::max(entry.slots, buffer.slots);
+  }
+}
+
+// Scratch: nodes of one stream run one after another and share it.
+void plan_workspace(const Graph& graph, const Schedule& schedule, int threads, GraphPlan& plan) {
+  int64_t per_stream[kStreams] = {};
+  std::vector<int64_t> bytes(graph.node_count(), 0);
+  for (const Step& step : schedule.steps) {
+    const Node& node = graph.node(step.node);
+    if (!node.card->workspace) continue;
+    bytes[step.node] = node.card->workspace(types_of(graph, node), threads);
+    int64_t& most = per_stream[static_cast<int>(step.stream)];
+    most = std::max(most, aligned(bytes[step.node]));
+  }
+  int64_t start[kStreams + 1] = {};
+  std::partial_sum(per_stream, per_stream + kStreams, start + 1);
+  plan.workspace.assign(graph.node_count(), -1);
+  for (const Step& step : schedule.steps)
+    if (bytes[step.node] > 0) plan.workspace[step.node] = start[static_cast<int>(step.stream)];
+  plan.workspace_bytes = start[kStreams];
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) {
+  MemoryPlan plan;
+  std::vector<Lifetimes> lifetimes;
+  for (const auto& [graph, schedule] : program) {
+    lifetimes.push_back(find_lifetimes(*graph, *schedule));
+    GraphPlan& own = plan.graphs.emplace_back();
+    own.transient_bytes = place_transients(*schedule, lifetimes.back().buffers);
+    plan_workspace(*graph, *schedule, threads, own);
+    register_named(lifetimes.back().buffers, plan.buffers);
+    plan.transient_bytes = std::max(plan.transient_bytes, own.transient_bytes);
+    plan.workspace_bytes = std::max(plan.workspace_bytes, own.workspace_bytes);
+  }
+
+  int64_t offset = 0;
+  for (auto& [name, buffer] : plan.buffers) {
+    buffer.offset = offset;
+    offset += buffer.slots * buffer.slot_stride();
+  }
+  plan.transient_offset = offset;
+  plan.workspace_offset = offset + plan.transient_bytes;
+  plan.arena_bytes = plan.workspace_offset + plan.workspace_bytes;
+
+  for (size_t g = 0; g < program.size(); ++g) {
+    GraphPlan& own = plan.graphs[g];
+    for (const Window& window : lifetimes[g].windows) {
+      const Buffer& buffer = lifetimes[g].buffers[window.buffer];
+      if (buffer.name.empty()) {
+        own.values.push_back({plan.transient_offset + buffer.offset + window.offset, 0});
+      } else {
+        const NamedBuffer& named = plan.buffers.at(buffer.name);
+        own.values.push_back({named.offset + window.offset, named.slots > 1 ? named.slot_stride() : 0});
+      }
+    }
+    for (int64_t& workspace : own.workspace)
+      if (workspace >= 0) workspace += plan.workspace_offset;
+  }
+  return plan;
+}
+
+std::map<BufferClass, int64_t> MemoryPlan::bytes_by_class() const {
+  std::map<BufferClass, int64_t> bytes;
+  for (const auto& [name, buffer] : buffers) bytes[buffer.buffer_class] += buffer.slots * buffer.slot_stride();
+  bytes[BufferClass::kActivations] += transient_bytes;
+  bytes[BufferClass::kWorkspace] += workspace_bytes;
+  return bytes;
+}
+
+}  // namespace shardit

@@ -1,0 +1,58 @@
+// Memory, planned before anything runs: every buffer of a program gets its place in one arena.
+//
+// A program is a set of graphs that run one after another over the same named buffers (a micro-step, an update, a
+// sampling step). Named buffers are persistent and have places of their own, shared by name. All other values are
+// transient: two of them share bytes only if the schedule's partial order proves one dead before the other is born.
+// The transient parts of all graphs overlay each other, since graphs never run at the same time.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/graph.h"
+#include "core/schedule.h"
+
+namespace shardit {
+
+inline constexpr int64_t kAlignment = 256;  // bytes; every buffer starts on a multiple
+
+struct NamedBuffer {
+  BufferClass buffer_class = BufferClass::kActivations;
+  int64_t bytes = 0;   // of one slot
+  int slots = 1;       // 2: double buffered
+  int64_t offset = 0;  // from the arena's start; slot i lies i * slot_stride() further
+  int64_t slot_stride() const { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+};
+
+struct Place {
+  int64_t offset = 0;       // from the arena's start, in slot 0
+  int64_t slot_stride = 0;  // bytes from slot 0 to slot 1; 0 where there is one slot
+};
+
+struct GraphPlan {
+  std::vector<Place> values;          // by value id
+  std::vector<int64_t> workspace;     // by node: offset of its scratch, -1 if it has none
+  int64_t transient_bytes = 0, workspace_bytes = 0;
+};
+
+struct MemoryPlan {
+  std::map<std::string, NamedBuffer> buffers;
+  std::vector<GraphPlan> graphs;  // in the order given
+  int64_t transient_offset = 0, transient_bytes = 0;
+  int64_t workspace_offset = 0, workspace_bytes = 0;
+  int64_t arena_bytes = 0;
+
+  // What `shardit plan` prints; the sum over classes is arena_bytes.
+  std::map<BufferClass, int64_t> bytes_by_class() const;
+};
+
+struct ScheduledGraph {
+  const Graph* graph;
+  const Schedule* schedule;
+};
+
+// `threads`: compute threads per rank, which scale some kernels' scratch.
+MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads);
+
+}  // namespace shardit

@@ -1,0 +1,89 @@
+// A program: graphs that run over the same named buffers, compiled once, then run as often as wished.
+//
+//   Program program({{"micro_step", micro_step}, {"update", update}}, device, pool);
+//   program.upload("batch.labels", …);  program.run("micro_step");  program.download("loss", …);
+//
+// All memory is one arena, allocated by the constructor after the plan is known; running allocates nothing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "core/graph.h"
+#include "core/plan.h"
+#include "core/schedule.h"
+
+namespace shardit {
+
+struct NamedGraph {
+  std::string name;
+  Graph graph;
+};
+
+// Graphs with their schedules and their memory, before anything is allocated: what `shardit plan` looks at.
+struct CompiledProgram {
+  std::vector<NamedGraph> graphs;
+  std::vector<Schedule> schedules;
+  MemoryPlan memory;
+};
+CompiledProgram compile(std::vector<NamedGraph> graphs, int threads);
+
+class Program {
+ public:
+  Program(CompiledProgram compiled, Device& device, Pool& pool);
+  ~Program();
+  Program(const Program&) = delete;
+
+  // Runs a graph. `slot` says which copy of double-buffered inputs it reads (0 or 1).
+  void run(int graph, int slot = 0);
+  void run(const std::string& graph, int slot = 0) { run(index_of(graph), slot); }
+  int index_of(const std::string& graph) const;
+
+  // Called after every node of a run, in order, with the node's outputs; null switches it off. It is for profiles and
+  // for finding the first non-finite value: with an observer the device is synchronized after each node.
+  using Observer = std::function<void(const Node&, std::span<const TensorRef> out)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
+  // Copies between the host and a named buffer; `bytes` must be the buffer's size.
+  void upload(const std::string& buffer, const void* host, int64_t bytes, int slot = 0);
+  void download(const std::string& buffer, void* host, int64_t bytes, int slot = 0);
+  // Direct access for devices whose memory the host can reach (the CPU).
+  void* host_pointer(const std::string& buffer, int slot = 0);
+  bool has_buffer(const std::string& buffer) const { return compiled_.memory.buffers.contains(buffer); }
+
+  // A value of a graph by output name, valid until another graph runs; for tests.
+  TensorRef output(const std::string& graph, const std::string& name);
+
+  const MemoryPlan& memory() const { return compiled_.memory; }
+  int64_t allocated_bytes() const { return allocated_bytes_; }
+  const Graph& graph(int i) const { return compiled_.graphs[i].graph; }
+
+ private:
+  struct Launch {
+    const Node* node;
+    const Step* step;
+    int index;
+    bool signals;  // another stream waits for it
+    std::vector<TensorRef> in[2], out[2];  // by slot
+    std::unique_ptr<Prepared> prepared;
+    std::byte* workspace;
+  };
+
+  std::vector<Launch> bind(int graph);
+  std::vector<TensorRef> refs(int graph, const std::vector<int>& values, int slot);
+  const NamedBuffer& buffer(const std::string& name, int64_t bytes) const;
+
+  CompiledProgram compiled_;
+  Device& device_;
+  Pool& pool_;
+  std::byte* arena_ = nullptr;
+  int64_t allocated_bytes_ = 0;
+  std::vector<std::vector<Launch>> launches_;  // by graph
+  Observer observer_;
+};
+
+}  // namespace shardit

@@ -1,0 +1,53 @@
+#include "core/schedule.h"
+
+#include <algorithm>
+
+#include "core/op_card.h"
+
+namespace shardit {
+namespace {
+
+// The steps whose end `node` needs: the producers of what it reads, and the readers of what it overwrites.
+std::vector<int> dependencies(const Graph& graph, const std::vector<std::vector<int>>& consumers, int index) {
+  std::vector<int> result;
+  const Node& node = graph.node(index);
+  for (int v : node.in) result.push_back(graph.info(v).node);
+  if (node.card->alias)
+    for (const Alias& alias : node.card->alias(types_of(graph, node)))
+      if (alias.kind == Alias::kUpdate)
+        for (int reader : consumers[node.in[alias.in]])
+          if (reader < index) result.push_back(reader);
+  return result;
+}
+
+void join(std::array<int, kStreams>& seen, const Step& before) {
+  for (int s = 0; s < kStreams; ++s) seen[s] = std::max(seen[s], before.seen[s]);
+  int& own = seen[static_cast<int>(before.stream)];
+  own = std::max(own, before.position + 1);
+}
+
+}  // namespace
+
+Schedule schedule(const Graph& graph) {
+  Schedule result;
+  const auto consumers = graph.consumers();
+  std::array<int, kStreams> length = {};
+  std::array<int, kStreams> last = {-1, -1, -1};
+  for (int n = 0; n < graph.node_count(); ++n) {
+    Step step{.node = n, .stream = graph.node(n).card->stream};
+    const int s = static_cast<int>(step.stream);
+    step.position = length[s]++;
+    if (last[s] >= 0) join(step.seen, result.steps[last[s]]);
+    for (int d : dependencies(graph, consumers, n)) {
+      const Step& before = result.steps[d];
+      if (step.seen[static_cast<int>(before.stream)] > before.position) continue;  // already proven
+      step.waits.push_back(d);
+      join(step.seen, before);
+    }
+    last[s] = n;
+    result.steps.push_back(std::move(step));
+  }
+  return result;
+}
+
+}  // namespace shardit

@@ -1,0 +1,36 @@
+// The schedule: which node runs on which stream, in which order, and what waits for what.
+//
+// Steps of one stream run in order; a step starts only after the steps it waits for. Nothing else is ordered: two
+// buffers may share memory only if this partial order proves one dead before the other is born (core/plan.h).
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "core/graph.h"
+#include "core/stream.h"
+
+namespace shardit {
+
+struct Step {
+  int node = -1;
+  Stream stream = Stream::kCompute;
+  std::vector<int> waits;               // steps on other streams whose end this one waits for
+  std::array<int, kStreams> seen = {};  // per stream: how many of its steps are surely over when this one starts
+  int position = 0;                     // index within its stream
+};
+
+struct Schedule {
+  std::vector<Step> steps;  // a legal sequential order
+
+  bool happens_before(int a, int b) const {  // step a has ended before step b starts
+    const Step& first = steps[a];
+    return steps[b].seen[static_cast<int>(first.stream)] > first.position;
+  }
+};
+
+// Keeps the graph's order on every stream and waits exactly where a value crosses streams, or where a step overwrites
+// in place what another stream reads.
+Schedule schedule(const Graph& graph);
+
+}  // namespace shardit

@@ -1,0 +1,41 @@
+// Elementary functions that the compiler can vectorise and that give the same bits everywhere: own polynomials in
+// fused multiply-adds for fp32, the standard library for fp64 (which only the sweep uses).
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+namespace shardit {
+
+// e^x = 2^k * e^r, |r| <= log(2)/2, e^r by its Taylor polynomial of degree 7 in Horner form. Error below 2 ulp; 0 below
+// -87.3 (no subnormal results), infinity above 88.7, NaN for NaN.
+inline float exp_of(float x) {
+  const float clamped = x < -87.33f ? -87.33f : (x > 88.72f ? 88.72f : x);
+  const float k = std::nearbyint(clamped * 1.44269504088896341f);
+  float r = std::fma(k, -0.693359375f, clamped);  // log 2 in two parts
+  r = std::fma(k, 2.12194440e-4f, r);
+  float p = 1.0f / 5040;
+  p = std::fma(p, r, 1.0f / 720);
+  p = std::fma(p, r, 1.0f / 120);
+  p = std::fma(p, r, 1.0f / 24);
+  p = std::fma(p, r, 1.0f / 6);
+  p = std::fma(p, r, 0.5f);
+  p = std::fma(p, r, 1.0f);
+  p = std::fma(p, r, 1.0f);
+  const int32_t e = static_cast<int32_t>(k);  // 2^k in two factors, since k may be 128
+  const int32_t half = e >> 1;
+  const float scaled = p * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((e - half + 127) << 23);
+  const float low = x < -87.33f ? 0.0f : scaled;
+  const float high = x > 88.72f ? std::bit_cast<float>(0x7f800000) : low;
+  return x == x ? high : x;
+}
+inline double exp_of(double x) { return std::exp(x); }
+
+// tanh x = 1 - 2 / (e^2x + 1): absolute error below 2e-7, which is what its users (GELU, logistic tails) need.
+inline float tanh_of(float x) { return 1.0f - 2.0f / (exp_of(2.0f * x) + 1.0f); }
+inline double tanh_of(double x) { return std::tanh(x); }
+
+template <typename T> T sigmoid_of(T x) { return T(1) / (T(1) + exp_of(-x)); }
+
+}  // namespace shardit

@@ -1,0 +1,141 @@
+// What can be computed. One function per op, called by models and by gradient rules; each stands for a card.
+//
+// Sizes: B images, N tokens of an image, C channels, H heads, D = C / H. Feature maps are channels-last: tokens (B, N, C)
+// and maps (B, height, width, C) are the same bytes. "per image" means one number for each of the B images.
+// Every function throws UserError when shapes do not fit, saying given and expected.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/layout.h"
+#include "core/op_card.h"
+#include "core/random.h"
+#include "ops/cards.h"
+
+namespace shardit {
+
+// ---- structure ---------------------------------------------------------------------------------------------------
+
+// A unit's flat buffer (elements) seen as its tensors; no bytes move. The gradient is pack().
+std::vector<Value> unpack(Value unit, const Unit& layout);
+// Tensors (any may be empty: zeros) written straight into a flat buffer; only padding is touched. Gradient of unpack.
+Value pack(Graph& graph, const std::vector<Value>& tensors, const Unit& layout);
+
+Value cast(Value x, DType dtype);        // rounds to nearest even
+Value copy(Value x);                     // the same bytes elsewhere
+Value stop_gradient(Value x);            // x; no gradient flows back
+Value reshape(Value x, Shape shape);     // the same bytes under another shape
+std::vector<Value> split_last(Value x, const std::vector<int64_t>& sizes);  // along the innermost axis
+Value concat_last(const std::vector<Value>& parts);
+Value concat_first(Value a, Value b);    // (A, …) and (B, …) to (A + B, …)
+Value repeat_first(Value x);             // (B, …) to (2B, …): [x; x]
+std::pair<Value, Value> halves(Value x); // (2B, …) to two of (B, …)
+
+// A constant vector of the graph's real type. `name` is its identity: equal names must mean equal values.
+Value table(Graph& graph, const std::string& name, std::vector<double> values);
+
+// ---- pointwise ---------------------------------------------------------------------------------------------------
+
+Value gelu(Value x);                     // tanh form
+Value gelu_grad(Value x, Value dy);
+Value silu(Value x);                     // x * sigmoid(x)
+Value silu_grad(Value x, Value dy);
+Value add(Value x, Value y);             // same shape, type of x; or y lacks x's first axes and is broadcast over them
+Value sum_leading(Value x, Shape shape); // sums x over its leading axes down to `shape`; fixed order
+
+// Per-image factors a, b (B): a * x, and a * x + b * y. Factors get no gradient.
+Value scale(Value a, Value x);
+Value mix(Value a, Value x, Value b, Value y);
+// c[0] x[0] + c[1] x[1] + …: factors from a vector of the step's numbers, fp64 inside. For samplers; no gradient.
+Value combine(Value factors, const std::vector<Value>& x);
+
+// ---- linear algebra ----------------------------------------------------------------------------------------------
+
+// x (…, K) times w (M, K) transposed, plus b (M): the released layout (out, in). The last result is (…, M).
+Value linear(Value x, Value w, Value b);
+Value linear_dgrad(Value dy, Value w);                // (…, M) x (M, K) -> (…, K)
+Value linear_wgrad(Value dy, Value x, Shape shape);   // -> `shape`, of M * K elements
+
+// ---- transformer -------------------------------------------------------------------------------------------------
+
+// (x - mean) * rstd over the innermost axis; no affine part. Results: y, mean, rstd (per row, fp32).
+std::vector<Value> layer_norm(Value x, double epsilon);
+Value layer_norm_grad(Value dy, Value x, Value mean, Value rstd);
+
+// Time-dependent self-attention (DiffiT eq. 3-7) with a relative position bias, on w x w tokens in row-major order:
+//   qkv (B, N, 3C) laid out [3][H][D]; qkv_time (B, 3C), added to every token's; bias ((2w-1)^2, H).
+//   out (B, N, C) = softmax((q + q_t) k^T / sqrt(D) + bias) (v + v_t);  lse (B, H, N): log of each row's sum.
+// k_t is left out: it shifts all logits of a row alike, so it cannot change the softmax (its gradient is zero).
+std::vector<Value> attention(Value qkv, Value qkv_time, Value bias, int heads);
+// Results: d qkv, d qkv_time, d bias.
+std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value out, Value lse, int heads);
+
+// Images (B, S, S, c) <-> tokens (B, (S/p)^2, p*p*c). The order of a token's features:
+enum class PatchOrder { kChannelFirst, kChannelLast };  // (c, row, column): conv weights; (row, column, c): final layer
+Value patchify(Value image, int64_t patch, PatchOrder order);
+Value unpatchify(Value tokens, int64_t patch, int64_t channels, PatchOrder order);
+
+// [cos(t f_i), sin(t f_i)], f_i = 10000^(-i/128), i < 128: t (B), integer or real, -> (B, 256).
+Value timestep_embedding(Value t);
+// The fixed 2-D sin-cos table of w x w tokens, (N, C): first half of the channels by column, second half by row.
+Value position_table(Graph& graph, int64_t w, int64_t channels);
+// Rows of `table` (rows, C) by index (B).
+Value embedding(Value table, Value index);
+Value embedding_grad(Value dy, Value index, Shape table_shape);
+
+// ---- keyed draws: `ids` (B) are global sample numbers ------------------------------------------------------------
+
+// [first + i] for i < count, first = counters[0] + counters[1] * count: step base and round of the micro-batch.
+Value sample_ids(Value counters, int64_t count);
+Value draw_normal(Value ids, Shape per_image, uint64_t seed, Purpose purpose);     // (B, per_image…), real
+Value draw_integer(Value ids, int64_t n, uint64_t seed, Purpose purpose);          // (B) int64 in [0, n)
+Value drop_labels(Value labels, Value ids, double probability, int64_t null_label, uint64_t seed);
+// uint8 to x / 127.5 - 1.
+Value image_to_real(Value image);
+
+// ---- diffusion ---------------------------------------------------------------------------------------------------
+
+Value lookup(Value table, Value index);  // table (T), index (B) int64 -> (B)
+// EDM's preconditioning (Karras et al. 2022, table 1) from sigma (B): c_skip, c_out, c_in, c_noise, and the loss weight.
+std::vector<Value> edm_coefficients(Value sigma, double sigma_data);
+Value log_normal(Value normal, double mean, double std);  // exp(mean + std * n)
+
+// Per image: the mean over the image of (pred - target)^2 -> (B).
+Value mean_squared_error(Value pred, Value target);
+Value mean_squared_error_grad(Value dloss, Value pred, Value target);
+// The learned-range variational term in bits per dimension -> (B); DDPM tables are those of model/ddpm.h. Its gradient
+// reaches `v` only: `eps` must be stopped by the caller.
+Value variational_bound(Value eps, Value v, Value x0, Value xt, Value t, Value schedule);
+Value variational_bound_grad(Value dloss, Value eps, Value v, Value x0, Value xt, Value t, Value schedule);
+// sum over the images of weight * losses (B) -> scalar: with weight 1 / global_batch_size the loss of a micro-batch's share.
+Value weighted_sum(Value losses, double weight);
+Value expand_scalar(Value scalar, double weight, int64_t count);
+
+// Classifier-free guidance on the first `channels` of a network output whose batch is [conditional; unconditional]:
+// out_u + s (out_c - out_u) there, out_c elsewhere. s: scale per image (B).
+Value guide(Value out_both, Value scale, int64_t channels);
+// exp(log_variance / 2) * z with log_variance between two bounds by (v + 1) / 2; bounds = (lower, upper, on), fp64.
+Value learned_noise(Value v, Value z, Value bounds);
+
+// ---- optimizer ---------------------------------------------------------------------------------------------------
+
+// The sum of squares of a flat buffer of whole chunks, exact in any order: three 64-bit limbs and a non-finite flag (4).
+Value square_sum(Value flat);
+// Limbs of all units -> (norm, clip factor, finite), fp64. clip <= 0: no clipping.
+Value gradient_norm(const std::vector<Value>& limbs, double clip);
+// The fixed two-level order of micro-batch gradients: counters[1] is the round. Updates inner and outer in place.
+std::vector<Value> fold(Value inner, Value outer, Value gradient, Value counters, int64_t rounds, int64_t group);
+
+struct AdamWAttrs : Attrs {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  int emas = 0;
+  std::string text() const override;
+};
+// One pass over a unit: master, m, v and every EMA are updated in place; the last result is the weight in `compute`
+// type where that differs from fp32. numbers (fp64): lr, 1 - beta1^t, 1 - beta2^t, then one EMA decay each.
+// norm: the result of gradient_norm; nothing is written where it is not finite.
+struct AdamWState { Value master, m, v; std::vector<Value> ema; };
+std::vector<Value> adamw(const AdamWState& state, Value gradient, Value norm, Value numbers, const AdamWAttrs& attrs, bool compute_copy);
+
+}  // namespace shardit
