@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/op_card.h"
+#include "core/rebuild.h"
 #include <glog/logging.h>
 
 namespace shardit {
@@ -14,41 +15,6 @@ bool updates_in_place(const Graph& graph, const Node& node) {
   const auto aliases = node.card->alias(types_of(graph, node));
   return std::any_of(aliases.begin(), aliases.end(), [](const Alias& a) { return a.kind == Alias::kUpdate; });
 }
-
-// Copies the nodes that `keeps` accepts, in order; `replace` may give values made otherwise for a node's outputs.
-class Rebuild {
- public:
-  explicit Rebuild(const Graph& from) : from_(from), to_(from.real()), map_(from.value_count(), -1), nodes_(from.node_count(), -1) {}
-
-  void copy(int index) {
-    Node node = from_.node(index);
-    const std::vector<int> old_out = node.out;
-    for (int& v : node.in) {
-      v = map_[v];
-      CHECK_GE(v, 0) << node.label << " reads a value that was removed";
-    }
-    if (node.recompute_of >= 0) node.recompute_of = nodes_[node.recompute_of];
-    std::vector<ValueInfo> outputs;
-    for (int v : old_out) outputs.push_back(from_.info(v));
-    const std::vector<Value> made = to_.append(std::move(node), outputs);
-    for (size_t i = 0; i < old_out.size(); ++i) map_[old_out[i]] = made[i].id;
-    nodes_[index] = to_.node_count() - 1;
-  }
-
-  void replace(int old_value, Value by) { map_[old_value] = by.id; }
-  Graph& graph() { return to_; }
-
-  Graph finish() {
-    for (const auto& [name, v] : from_.outputs())
-      if (map_[v] >= 0) to_.name_output(to_.value(map_[v]), name);
-    return std::move(to_);
-  }
-
- private:
-  const Graph& from_;
-  Graph to_;
-  std::vector<int> map_, nodes_;
-};
 
 }  // namespace
 

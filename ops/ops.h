@@ -26,10 +26,12 @@ Value cast(Value x, DType dtype);        // rounds to nearest even
 Value copy(Value x);                     // the same bytes elsewhere
 Value stop_gradient(Value x);            // x; no gradient flows back
 Value reshape(Value x, Shape shape);     // the same bytes under another shape
+Value assign(Value target, Value value); // overwrites target in place (its old value must not be read later)
 std::vector<Value> split_last(Value x, const std::vector<int64_t>& sizes);  // along the innermost axis
 Value concat_last(const std::vector<Value>& parts);
 Value concat_first(Value a, Value b);    // (A, …) and (B, …) to (A + B, …)
 Value repeat_first(Value x);             // (B, …) to (2B, …): [x; x]
+Value slice_first(Value x, int64_t first, int64_t count);  // rows first … first + count of the outermost axis; no bytes move
 std::pair<Value, Value> halves(Value x); // (2B, …) to two of (B, …)
 
 // A constant vector of the graph's real type. `name` is its identity: equal names must mean equal values.

@@ -1,5 +1,6 @@
 // Ops that move or name bytes and compute nothing.
 #include <cstring>
+#include <tuple>
 
 #include "core/error.h"
 #include "ops/kernel.h"
@@ -25,6 +26,11 @@ Cost nothing(const NodeTypes&) { return {}; }
 struct ReshapeAttrs : Attrs {
   Shape shape;
   std::string text() const override { return shape.str(); }
+};
+
+struct SliceAttrs : Attrs {
+  int64_t first = 0, count = 0;
+  std::string text() const override { return std::to_string(first) + "+" + std::to_string(count); }
 };
 
 struct TableAttrs : Attrs {
@@ -81,6 +87,25 @@ const OpCard stop_gradient_card = {
     .samples = [] { return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{stop_gradient(v[0])}; }}}; },
 };
 
+const OpCard slice_first_card = {
+    .name = "slice_first",
+    .shape = [](const NodeTypes& n) {
+      const auto& [first, count] = std::tie(n.attr<SliceAttrs>().first, n.attr<SliceAttrs>().count);
+      const Shape& shape = n.in[0].shape;
+      REQUIRE(first >= 0 && count > 0 && first + count <= shape[0],
+              "takes rows " + n.attrs->text() + " of " + shape.str() + ": expected rows inside the first axis");
+      return std::vector{Type{n.in[0].dtype, shape.with(0, count)}};
+    },
+    .cost = nothing,
+    .in_roles = {Role::kAny},
+    .out_roles = {Role::kAny},
+    .cpu = [](const KernelArgs&) {},
+    .alias = [](const NodeTypes& n) {
+      return std::vector{Alias{Alias::kView, 0, 0, n.attr<SliceAttrs>().first * n.in[0].shape.without(0).numel()}};
+    },
+    .samples = [] { return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{slice_first(v[0], 1, 3)}; }}}; },
+};
+
 const OpCard table_card = {
     .name = "table",
     .shape = [](const NodeTypes& n) { return std::vector{n.real_of({static_cast<int64_t>(n.attr<TableAttrs>().values.size())})}; },
@@ -102,6 +127,13 @@ Value reshape(Value x, Shape shape) {
   auto attrs = std::make_shared<ReshapeAttrs>();
   attrs->shape = shape;
   return x.graph->add1(reshape_card, {x}, attrs);
+}
+
+Value slice_first(Value x, int64_t first, int64_t count) {
+  auto attrs = std::make_shared<SliceAttrs>();
+  attrs->first = first;
+  attrs->count = count;
+  return x.graph->add1(slice_first_card, {x}, attrs);
 }
 
 Value table(Graph& graph, const std::string& name, std::vector<double> values) {

@@ -1,0 +1,79 @@
+// The graphs of a run: what a training step, an update, a validation batch and a sampling step compute, and the passes
+// that turn the formulas into something to run. Everything is a function of a RunSetup; nothing here runs anything.
+//
+// Named buffers (all graphs share them):
+//   batch.pixels, batch.labels   a micro-batch, double buffered     step.counters   first sample number, round (int64)
+//   master.U  param.U            weights of unit U: fp32, and as they travel where that is another type
+//   adam.m.U  adam.v.U  ema.NAME.U                                  optimizer state
+//   grad.U  fold.U               the step's gradient; the open group's sum where there are several groups
+//   step.loss  step.norm  step.numbers                              results and scalars of a step
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/passes.h"
+#include "core/program.h"
+#include "model/diffit.h"
+#include "model/process.h"
+#include "model/sampler.h"
+#include "ops/cast.h"
+#include "ops/ops.h"
+
+namespace shardit {
+
+// All that the graphs depend on, made from the run config (or from a golden's metadata) in one place.
+struct RunSetup {
+  DiffitConfig model;
+  Layout layout;
+  std::shared_ptr<const Process> process;
+  Precision precision;
+  Recompute recompute = Recompute::kNone;
+  uint64_t seed = 0;
+  int64_t global_batch = 0, micro_batch = 0;  // images
+  int64_t fold_group = 8;                     // micro-batches
+  double label_dropout = 0.1;
+  double grad_clip = 0;                       // 0: off
+  AdamWAttrs adamw;
+  std::vector<std::string> ema_names;
+
+  int64_t rounds() const { return global_batch / micro_batch; }
+  bool travels_in_fp32() const { return precision.compute == DType::kF32; }
+  // The source of the weights as training reads them.
+  std::string weights() const { return travels_in_fp32() ? "master" : "param"; }
+};
+
+// Called with each stage's name and graph: "build", "differentiate", "cast", "recompute", "fuse", "hoist".
+using PassObserver = std::function<void(const std::string& stage, const Graph&)>;
+
+// The inputs of a training loss. Training draws all but the batch from keyed generators; a golden gives them.
+struct LossInputs {
+  Value x0, y, time, noise;
+};
+using LossInputsOf = std::function<LossInputs(Graph&, const RunSetup&)>;
+LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& setup);
+
+// One micro-batch: loss (step.loss, its share of the global mean) and gradients, folded in the fixed order.
+Graph build_micro_step(const RunSetup& setup, const LossInputsOf& inputs, const PassObserver& observer);
+// Clip, AdamW and EMA over all units; writes step.norm.
+Graph build_update(const RunSetup& setup);
+// param.U from master.U, after initialisation or a load.
+Graph build_refresh(const RunSetup& setup);
+// Losses per image at given times and noise ids (validation.losses).
+Graph build_validation(const RunSetup& setup, int64_t batch);
+
+struct SamplingSetup {
+  std::string weights;     // "master", "param" or "ema.NAME"
+  int64_t batch = 16;      // images
+  bool guided = true;      // false: scale 1, half the work
+  int64_t guided_channels = 3;
+};
+// One stage of a sampler over buffers sample.{x,trial,denoised,time,labels,guidance,factors,bounds,noise_ids}.
+Graph build_sampling(const RunSetup& setup, const SamplingSetup& sampling, SamplerStage stage, bool noise);
+
+// The passes after differentiation, in order; constants move to `prologue`.
+Graph lower(const Graph& graph, const RunSetup& setup, Graph& prologue, const PassObserver& observer = nullptr);
+
+}  // namespace shardit
