@@ -1,0 +1,160 @@
+#include "launcher/graphs.h"
+
+#include "model/guidance.h"
+#include "ops/differentiate.h"
+#include "ops/fuse.h"
+
+namespace shardit {
+namespace {
+
+Type images_of(const RunSetup& s, DType dtype, int64_t batch) {
+  return {dtype, {batch, s.model.input_size, s.model.input_size, s.model.in_channels}};
+}
+
+Type flat(const Unit& unit) { return {DType::kF32, {unit.elements()}}; }
+
+Network network_of(const Parameters& weights, const RunSetup& setup) {
+  return [&weights, &setup](Value x, Value t, Value y) { return diffit(weights, setup.model, x, t, y); };
+}
+
+// First sample number of the step, and the round within it.
+Value counters_input(Graph& graph) { return input(graph, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging); }
+
+// The micro-batch's gradient of one unit joins the step's gradient in the canonical order (design: One arithmetic).
+void fold_gradient(Graph& graph, const RunSetup& s, const Unit& unit, Value gradient, Value counters) {
+  const Graph::Scope scope = graph.scope("fold " + unit.name);
+  if (s.precision.reduce != DType::kF32) gradient = cast(cast(gradient, s.precision.reduce), DType::kF32);
+  const std::string name = "grad." + unit.name;
+  if (s.rounds() == 1) {
+    graph.keep(gradient, name, BufferClass::kGradients);
+    return;
+  }
+  const Value sum = input(graph, name, flat(unit), BufferClass::kGradients);
+  Value group;
+  if (s.rounds() > s.fold_group && s.fold_group > 1)
+    group = input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients);
+  fold(sum, group, gradient, counters, s.rounds(), s.fold_group);
+}
+
+}  // namespace
+
+LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& s) {
+  const Value pixels = input(graph, "batch.pixels", images_of(s, DType::kU8, s.micro_batch), BufferClass::kStaging, Role::kFixed, 2);
+  const Value labels = input(graph, "batch.labels", {DType::kI64, {s.micro_batch}}, BufferClass::kStaging, Role::kFixed, 2);
+  const auto scope = graph.scope("batch");
+  const Value ids = sample_ids(counters_input(graph), s.micro_batch);
+  const Shape per_image = pixels.shape().without(0);
+  return {.x0 = image_to_real(pixels),
+          .y = drop_labels(labels, ids, s.label_dropout, s.model.num_classes, s.seed),
+          .time = s.process->draw_time(ids, s.seed),
+          .noise = draw_normal(ids, per_image, s.seed, Purpose::kNoise)};
+}
+
+Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const PassObserver& observer) {
+  Graph graph;
+  const LossInputs in = inputs(graph, s);
+  const Parameters weights(graph, s.layout, s.weights());
+  const Loss loss = s.process->loss(network_of(weights, s), in.x0, in.time, in.noise, in.y);
+  const Graph::Scope loss_scope = graph.scope("loss");
+  const Value total = weighted_sum(loss.per_image, loss.factor / static_cast<double>(s.global_batch));
+  graph.keep(total, "step.loss");
+  if (observer) observer("build", graph);
+
+  const std::vector<Value> gradients = differentiate(graph, total, weights.units());
+  const Value counters = counters_input(graph);
+  for (size_t u = 0; u < gradients.size(); ++u) fold_gradient(graph, s, s.layout.units[u], gradients[u], counters);
+  if (observer) observer("differentiate", graph);
+  return graph;
+}
+
+Graph build_update(const RunSetup& s) {
+  Graph graph;
+  std::vector<Value> gradients, limbs;
+  for (const Unit& unit : s.layout.units) {
+    const Graph::Scope scope = graph.scope("norm " + unit.name);
+    gradients.push_back(input(graph, "grad." + unit.name, flat(unit), BufferClass::kGradients));
+    limbs.push_back(square_sum(gradients.back()));
+  }
+  const Value numbers = input(graph, "step.numbers", {DType::kF64, {3 + static_cast<int64_t>(s.ema_names.size())}}, BufferClass::kStaging);
+  const Value norm = gradient_norm(limbs, s.grad_clip);
+  graph.keep(norm, "step.norm");
+  AdamWAttrs attrs = s.adamw;
+  attrs.emas = static_cast<int>(s.ema_names.size());
+  for (size_t u = 0; u < s.layout.units.size(); ++u) {
+    const Unit& unit = s.layout.units[u];
+    const Graph::Scope scope = graph.scope("update " + unit.name);
+    AdamWState state{.master = input(graph, "master." + unit.name, flat(unit), BufferClass::kParameters),
+                     .m = input(graph, "adam.m." + unit.name, flat(unit), BufferClass::kOptimizer),
+                     .v = input(graph, "adam.v." + unit.name, flat(unit), BufferClass::kOptimizer)};
+    for (const std::string& ema : s.ema_names)
+      state.ema.push_back(input(graph, "ema." + ema + "." + unit.name, flat(unit), BufferClass::kEma));
+    const std::vector<Value> updated = adamw(state, gradients[u], norm, numbers, attrs, !s.travels_in_fp32());
+    if (!s.travels_in_fp32()) graph.keep(updated.back(), "param." + unit.name, BufferClass::kParameters);
+  }
+  return graph;
+}
+
+Graph build_refresh(const RunSetup& s) {
+  Graph graph;
+  for (const Unit& unit : s.layout.units) {
+    const Graph::Scope scope = graph.scope("refresh " + unit.name);
+    const Value master = input(graph, "master." + unit.name, flat(unit), BufferClass::kParameters);
+    graph.keep(cast(master, s.precision.compute), "param." + unit.name, BufferClass::kParameters);
+  }
+  return graph;
+}
+
+Graph build_validation(const RunSetup& s, int64_t batch) {
+  Graph graph;
+  const Value pixels = input(graph, "validation.pixels", images_of(s, DType::kU8, batch), BufferClass::kStaging);
+  const Value labels = input(graph, "validation.labels", {DType::kI64, {batch}}, BufferClass::kStaging);
+  const Value ids = input(graph, "validation.ids", {DType::kI64, {batch}}, BufferClass::kStaging);
+  const Value time = input(graph, "validation.time", {s.process->time_dtype(), {batch}}, BufferClass::kStaging);
+  const Parameters weights(graph, s.layout, s.weights());
+  const Value noise = draw_normal(ids, pixels.shape().without(0), s.seed, Purpose::kValidation);
+  const Loss loss = s.process->loss(network_of(weights, s), image_to_real(pixels), time, noise, labels);
+  graph.keep(loss.per_image, "validation.losses");
+  return graph;
+}
+
+Graph build_sampling(const RunSetup& s, const SamplingSetup& sampling, SamplerStage stage, bool noise) {
+  Graph graph;
+  const int64_t B = sampling.batch;
+  const Parameters weights(graph, s.layout, sampling.weights);
+  const auto state = [&](const std::string& name) {
+    return input(graph, "sample." + name, images_of(s, DType::kF64, B), BufferClass::kActivations);
+  };
+  const auto small = [&](const std::string& name, Type type) { return input(graph, "sample." + name, type, BufferClass::kStaging); };
+  SamplerState in{.x = state("x"),
+                  .time = small("time", {s.process->time_dtype(), {B}}),
+                  .labels = small("labels", {DType::kI64, {B}}),
+                  .factors = small("factors", {DType::kF64, {kSamplerFactors}})};
+  if (stage == SamplerStage::kPredict || stage == SamplerStage::kCorrect) in.trial = state("trial");
+  if (stage != SamplerStage::kMove) in.denoised = state("denoised");
+  if (noise) {
+    const Value ids = small("noise_ids", {DType::kI64, {B}});
+    in.noise = draw_normal(ids, in.x.shape().without(0), s.seed, Purpose::kSampling);
+    in.noise_bounds = small("bounds", {DType::kF64, {3}});
+  }
+  Network network = network_of(weights, s);
+  if (sampling.guided) {
+    const Value null_labels = small("null_labels", {DType::kI64, {B}});
+    network = with_guidance(network, null_labels, small("guidance", {DType::kF32, {B}}), sampling.guided_channels);
+  }
+  build_stage(stage, *s.process, network, in);
+  return graph;
+}
+
+Graph lower(const Graph& graph, const RunSetup& s, Graph& prologue, const PassObserver& observer) {
+  Graph g = apply_precision(prune(graph), s.precision);
+  if (observer) observer("cast", g);
+  g = recompute(g, s.recompute);
+  if (observer) observer("recompute", g);
+  g = fuse(g);
+  if (observer) observer("fuse", g);
+  g = prune(hoist_constants(g, prologue));
+  if (observer) observer("hoist", g);
+  return g;
+}
+
+}  // namespace shardit

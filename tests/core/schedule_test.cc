@@ -1,0 +1,44 @@
+#include "core/schedule.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/core/test_ops.h"
+
+namespace shardit {
+namespace {
+
+using test::in;
+
+TEST(Schedule, StreamsRunInOrder) {
+  Graph g;
+  const Value a = g.add1(test::plain, {in(g, "x")});
+  g.add1(test::plain, {a});
+  const Schedule s = schedule(g);
+  EXPECT_TRUE(s.happens_before(1, 2));
+  EXPECT_FALSE(s.happens_before(2, 1));
+}
+
+TEST(Schedule, WaitsOnlyWhereAValueCrossesStreams) {
+  Graph g;
+  const Value a = g.add1(test::plain, {in(g, "x")});  // step 1
+  const Value sent = g.add1(test::wire, {a});         // step 2
+  g.add1(test::plain, {a});                           // step 3
+  g.add1(test::plain, {sent});                        // step 4
+  const Schedule s = schedule(g);
+  EXPECT_EQ(s.steps[2].waits, std::vector<int>{1});
+  EXPECT_TRUE(s.steps[3].waits.empty());
+  EXPECT_FALSE(s.happens_before(2, 3));
+  EXPECT_EQ(s.steps[4].waits, std::vector<int>{2});
+  EXPECT_TRUE(s.happens_before(2, 4));
+}
+
+TEST(Schedule, AnUpdateWaitsForReadersOnOtherStreams) {
+  Graph g;
+  const Value x = in(g, "x");
+  g.add1(test::wire, {x});
+  g.add1(test::update, {x});
+  EXPECT_EQ(schedule(g).steps[2].waits, std::vector<int>{1});
+}
+
+}  // namespace
+}  // namespace shardit
