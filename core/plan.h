@@ -55,4 +55,7 @@ struct ScheduledGraph {
 // `threads`: compute threads per rank, which scale some kernels' scratch.
 MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads);
 
+// One line per step: stream, what it waits for, label, op, and where its outputs lie; for --dump-graph.
+std::string describe_plan(const Graph& graph, const Schedule& schedule, int threads);
+
 }  // namespace shardit

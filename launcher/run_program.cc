@@ -1,0 +1,71 @@
+#include "launcher/run_program.h"
+
+#include <set>
+
+#include "core/error.h"
+
+namespace shardit {
+namespace {
+
+const char* name_of(SamplerStage stage) {
+  switch (stage) {
+    case SamplerStage::kMove: return "move";
+    case SamplerStage::kPredict: return "predict";
+    case SamplerStage::kCorrect: return "correct";
+    case SamplerStage::kMultistep: return "multistep";
+  }
+  return "";
+}
+
+bool adds_noise(const SamplingPlan& plan) {
+  for (const SamplerStep& step : plan.steps.steps)
+    if (step.noise_bounds[2] != 0) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string stage_graph(SamplerStage stage) { return std::string("sample.") + name_of(stage); }
+
+CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, int threads) {
+  Graph constants;
+  std::vector<NamedGraph> graphs;
+  const auto add = [&](const std::string& name, const Graph& graph) { graphs.push_back({name, lower(graph, setup, constants)}); };
+  if (o.training) {
+    add("micro_step", build_micro_step(setup, o.loss_inputs, nullptr));
+    graphs.push_back({"update", build_update(setup)});
+  }
+  if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
+  if (o.validation_batch) add("validation", build_validation(setup, *o.validation_batch));
+  if (o.sampling) {
+    std::set<SamplerStage> stages;
+    for (const SamplerStep& step : o.sampling_plan.steps.steps) stages.insert(step.stage);
+    for (SamplerStage stage : stages)
+      add(stage_graph(stage), build_sampling(setup, *o.sampling, stage, stage == SamplerStage::kMove && adds_noise(o.sampling_plan)));
+  }
+  graphs.insert(graphs.begin(), {"constants", constants});
+  return compile(std::move(graphs), threads);
+}
+
+std::string dump_graph(const RunSetup& setup, const std::string& wanted, int threads) {
+  std::string text, stages;
+  const PassObserver observer = [&](const std::string& stage, const Graph& graph) {
+    stages += (stages.empty() ? "" : ", ") + stage;
+    if (stage == wanted) text = graph.dump();
+  };
+  Graph constants;
+  const Graph micro_step = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
+  if (wanted == "update") text = build_update(setup).dump();
+  if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);
+  REQUIRE(!text.empty(), "--dump-graph: there is no stage '" + wanted + "': expected one of " + stages + ", plan, update");
+  return text;
+}
+
+double forward_matmul_flops(const RunSetup& setup) {
+  const Graph graph = build_validation(setup, 1);
+  double flops = 0;
+  for (int n = 0; n < graph.node_count(); ++n) flops += graph.node(n).card->cost(types_of(graph, graph.node(n))).matmul_flops;
+  return flops;
+}
+
+}  // namespace shardit

@@ -1,0 +1,34 @@
+// The program of a run: all its graphs compiled over one arena, before anything is allocated.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/program.h"
+#include "launcher/graphs.h"
+#include "launcher/run_setup.h"
+
+namespace shardit {
+
+struct RunProgramOptions {
+  bool training = true;                      // micro_step, update and refresh
+  std::optional<int64_t> validation_batch;   // the validation graph
+  std::optional<SamplingSetup> sampling;     // the sampler's stages
+  SamplingPlan sampling_plan;
+  LossInputsOf loss_inputs = keyed_loss_inputs;
+};
+
+// Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "update",
+// "validation" and "sample.<stage>".
+CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
+
+std::string stage_graph(SamplerStage stage);  // "sample.move", …
+
+// The graph of a stage of compilation, as text; UserError naming the stages if there is none of that name.
+std::string dump_graph(const RunSetup& setup, const std::string& stage, int threads);
+
+// Matrix-product flops of one forward of one image, from the cards' own costs.
+double forward_matmul_flops(const RunSetup& setup);
+
+}  // namespace shardit

@@ -1,0 +1,31 @@
+// From the run config to what the graphs depend on: the one place where config keys meet the model.
+#pragma once
+
+#include "launcher/graphs.h"
+#include "launcher/run_config.pb.h"
+#include "model/guidance.h"
+
+namespace shardit {
+
+RunSetup make_setup(const RunConfig& config);
+
+// The learning rate and the other numbers of update `step` (0 is the first), in the order `adamw` reads them.
+//   lr ramps linearly over optimizer.warmup_images.
+//   An EMA with a half-life h (images) decays by 0.5^(batch / min(h, 5 % of the images seen)), as EDM does.
+std::vector<double> step_numbers(const RunConfig& config, int64_t step);
+
+// How images are drawn: the config's sample{…}, which flags may override.
+struct SamplingPlan {
+  SamplerPlan steps;
+  GuidanceSchedule schedule = GuidanceSchedule::kConstant;
+  double cfg = 1, scale_pow = 4;
+  int64_t guided_channels = 3;
+  bool guided() const { return cfg != 1; }
+  double guidance_at(const SamplerStep& step) const { return guidance_scale(schedule, cfg, scale_pow, step.progress); }
+};
+SamplingPlan make_sampling_plan(const RunConfig& config);
+
+// Where the weights of sample.ema lie: "ema.NAME", or the training weights for "none"; the first profile by default.
+std::string sampling_weights(const RunConfig& config, const RunSetup& setup);
+
+}  // namespace shardit

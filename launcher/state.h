@@ -1,0 +1,30 @@
+// The state of a run inside a program's buffers: initial values, and the logical tensors that checkpoints hold.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "checkpoints/save.h"
+#include "core/program.h"
+#include "launcher/graphs.h"
+
+namespace shardit {
+
+// The buffers of one kind of state: "params" -> "master", "adam.m" -> "adam.m", "ema.NAME" -> "ema.NAME".
+struct StateKind {
+  std::string name;    // in checkpoints: "params/…", "adam.m/…", "adam.v/…", "ema.NAME/…"
+  std::string source;  // buffers "<source>.<unit>"
+};
+std::vector<StateKind> state_kinds(const RunSetup& setup);
+
+// Every logical tensor of one kind, pointing into the program's memory.
+std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, const StateKind& kind);
+std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup);
+
+// Fresh master weights, drawn by (seed, tensor name, element); every EMA starts as a copy of them.
+void initialize_state(Program& program, const RunSetup& setup);
+
+// A tensor's initial values.
+void draw_initial(const Param& param, uint64_t seed, float* out);
+
+}  // namespace shardit
