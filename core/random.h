@@ -138,6 +138,11 @@ SHARDIT_HOST_DEVICE uint32_t integer_at(const Philox& philox, uint64_t item, uin
   return static_cast<uint32_t>((static_cast<uint64_t>(bits_at(philox, item, element)) * n) >> 32);
 }
 
+// The standard normal quantile of q in (0, 1), to the grid of normal_from_bits.
+SHARDIT_HOST_DEVICE float normal_quantile(double q) {
+  return normal_from_bits(static_cast<uint32_t>(q * 8388608.0) << 9);
+}
+
 // FNV-1a: the item number of a tensor's initial weights is the hash of its name.
 constexpr uint64_t hash_name(std::string_view name) {
   uint64_t h = 0xcbf29ce484222325ull;

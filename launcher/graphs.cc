@@ -132,8 +132,10 @@ Graph build_sampling(const RunSetup& s, const SamplingSetup& sampling, SamplerSt
   if (stage == SamplerStage::kPredict || stage == SamplerStage::kCorrect) in.trial = state("trial");
   if (stage != SamplerStage::kMove) in.denoised = state("denoised");
   if (noise) {
-    const Value ids = small("noise_ids", {DType::kI64, {B}});
-    in.noise = draw_normal(ids, in.x.shape().without(0), s.seed, Purpose::kSampling);
+    if (sampling.noise_given)
+      in.noise = small("noise", images_of(s, DType::kF32, B));
+    else
+      in.noise = draw_normal(small("noise_ids", {DType::kI64, {B}}), in.x.shape().without(0), sampling.seed, Purpose::kSampling);
     in.noise_bounds = small("bounds", {DType::kF64, {3}});
   }
   Network network = network_of(weights, s);

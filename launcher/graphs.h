@@ -69,6 +69,8 @@ struct SamplingSetup {
   int64_t batch = 16;      // images
   bool guided = true;      // false: scale 1, half the work
   int64_t guided_channels = 3;
+  uint64_t seed = 0;       // of the start noise and of the steps' noise
+  bool noise_given = false;  // the steps' noise is uploaded to sample.noise instead of drawn
 };
 // One stage of a sampler over buffers sample.{x,trial,denoised,time,labels,guidance,factors,bounds,noise_ids}.
 Graph build_sampling(const RunSetup& setup, const SamplingSetup& sampling, SamplerStage stage, bool noise);

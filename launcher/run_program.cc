@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "launcher/state.h"
 
 namespace shardit {
 namespace {
@@ -45,6 +46,21 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
   }
   graphs.insert(graphs.begin(), {"constants", constants});
   return compile(std::move(graphs), threads);
+}
+
+RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup) {
+  RunProgramOptions options{.sampling_plan = make_sampling_plan(config)};
+  if (config.validation().every_steps() > 0) options.validation_batch = config.micro_batch_size();
+  if (config.sample().every_steps() > 0) options.sampling = make_sampling_setup(config, setup, options.sampling_plan);
+  return options;
+}
+
+CompiledProgram compile_state(const RunSetup& setup) {
+  Graph graph;
+  for (const StateKind& kind : state_kinds(setup))
+    for (const Unit& unit : setup.layout.units)
+      input(graph, unit_buffer(kind.source, unit), {DType::kF32, {unit.elements()}}, BufferClass::kParameters);
+  return compile({{"state", graph}}, 1);
 }
 
 std::string dump_graph(const RunSetup& setup, const std::string& wanted, int threads) {

@@ -23,6 +23,12 @@ struct RunProgramOptions {
 // "validation" and "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
 
+// What a training run of this config compiles: with validation and sampling where they are on.
+RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup);
+
+// A program of state buffers alone, for tools that only move weights.
+CompiledProgram compile_state(const RunSetup& setup);
+
 std::string stage_graph(SamplerStage stage);  // "sample.move", …
 
 // The graph of a stage of compilation, as text; UserError naming the stages if there is none of that name.

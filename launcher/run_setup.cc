@@ -93,6 +93,11 @@ SamplingPlan make_sampling_plan(const RunConfig& config) {
           .guided_channels = s.cfg_channels() > 0 ? s.cfg_channels() : std::min<int64_t>(3, config.model().in_channels())};
 }
 
+SamplingSetup make_sampling_setup(const RunConfig& config, const RunSetup& setup, const SamplingPlan& plan) {
+  return {.weights = sampling_weights(config, setup), .batch = config.sample().batch(), .guided = plan.guided(),
+          .guided_channels = plan.guided_channels, .seed = config.sample().seed()};
+}
+
 std::string sampling_weights(const RunConfig& config, const RunSetup& setup) {
   const std::string& ema = config.sample().ema();
   if (ema == "none" || (ema.empty() && setup.ema_names.empty())) return setup.weights();

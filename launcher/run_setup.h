@@ -25,6 +25,9 @@ struct SamplingPlan {
 };
 SamplingPlan make_sampling_plan(const RunConfig& config);
 
+// The graphs' part of it: batch, weights, guidance, seed.
+SamplingSetup make_sampling_setup(const RunConfig& config, const RunSetup& setup, const SamplingPlan& plan);
+
 // Where the weights of sample.ema lie: "ema.NAME", or the training weights for "none"; the first profile by default.
 std::string sampling_weights(const RunConfig& config, const RunSetup& setup);
 

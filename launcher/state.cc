@@ -9,13 +9,23 @@
 namespace shardit {
 namespace {
 
-// N(0, std^2) cut at +-2, by the inverse CDF: for std far below 2 the cut hardly ever matters, and rejecting by
-// re-drawing under the next lane keeps the draw a function of its key.
-float truncated_normal(const Philox& philox, uint64_t item, int64_t element, double std) {
-  for (uint32_t lane = 0;; ++lane) {
-    const double x = std * static_cast<double>(normal_at(philox, item, static_cast<uint64_t>(element), lane));
-    if (std::fabs(x) <= 2) return static_cast<float>(x);
+// N(0, std^2) cut at +-2, by the inverse CDF: a uniform between the CDF's values at the two cuts.
+float truncated_normal(float uniform, double std) {
+  const double tail = 0.5 * std::erfc(2 / (std * std::sqrt(2.0)));
+  return static_cast<float>(std * static_cast<double>(normal_quantile(tail + static_cast<double>(uniform) * (1 - 2 * tail))));
+}
+
+float draw(const Init& init, const Philox& philox, uint64_t item, uint64_t i) {
+  switch (init.kind) {
+    case Init::kZero: return 0;
+    case Init::kNormal: return static_cast<float>(init.std * static_cast<double>(normal_at(philox, item, i)));
+    case Init::kTruncatedNormal: return truncated_normal(uniform_at(philox, item, i), init.std);
+    case Init::kXavierUniform: {
+      const double bound = std::sqrt(6.0 / static_cast<double>(init.fan_in + init.fan_out));
+      return static_cast<float>(bound * (2 * static_cast<double>(uniform_at(philox, item, i)) - 1));
+    }
   }
+  return 0;
 }
 
 }  // namespace
@@ -46,23 +56,22 @@ std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup) {
 void draw_initial(const Param& param, uint64_t seed, float* out) {
   const Philox philox(seed, Purpose::kInitialWeights);
   const uint64_t item = hash_name(param.name);
-  const Init& init = param.init;
-  const double bound = init.kind == Init::kXavierUniform ? std::sqrt(6.0 / static_cast<double>(init.fan_in + init.fan_out)) : 0;
-  for (int64_t i = 0; i < param.numel(); ++i) switch (init.kind) {
-      case Init::kZero: out[i] = 0; break;
-      case Init::kNormal: out[i] = static_cast<float>(init.std * static_cast<double>(normal_at(philox, item, static_cast<uint64_t>(i)))); break;
-      case Init::kTruncatedNormal: out[i] = truncated_normal(philox, item, i, init.std); break;
-      case Init::kXavierUniform: out[i] = static_cast<float>(bound * (2 * static_cast<double>(uniform_at(philox, item, static_cast<uint64_t>(i))) - 1)); break;
-    }
+  for (int64_t i = 0; i < param.numel(); ++i) out[i] = draw(param.init, philox, item, static_cast<uint64_t>(i));
 }
 
 void initialize_state(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units) {
     auto* master = static_cast<float*>(program.host_pointer(unit_buffer("master", unit)));
     for (const Param& param : unit.params) draw_initial(param, setup.seed, master + param.offset());
-    for (const std::string& ema : setup.ema_names)
-      std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)), master, static_cast<size_t>(unit.elements()) * sizeof(float));
   }
+  copy_weights_to_emas(program, setup);
+}
+
+void copy_weights_to_emas(Program& program, const RunSetup& setup) {
+  for (const Unit& unit : setup.layout.units)
+    for (const std::string& ema : setup.ema_names)
+      std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)), program.host_pointer(unit_buffer("master", unit)),
+                  static_cast<size_t>(unit.elements()) * sizeof(float));
 }
 
 }  // namespace shardit

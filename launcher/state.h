@@ -24,6 +24,9 @@ std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup);
 // Fresh master weights, drawn by (seed, tensor name, element); every EMA starts as a copy of them.
 void initialize_state(Program& program, const RunSetup& setup);
 
+// Every EMA becomes a copy of the master weights.
+void copy_weights_to_emas(Program& program, const RunSetup& setup);
+
 // A tensor's initial values.
 void draw_initial(const Param& param, uint64_t seed, float* out);
 

@@ -16,8 +16,7 @@ class Edm : public Process {
     return log_normal(draw_normal(ids, {}, seed, Purpose::kTime), config_.p_mean, config_.p_std);
   }
   double time_at(double q) const override {
-    const auto cell = static_cast<uint32_t>(q * 8388608.0);  // the quantile of the nearest of 2^23 cells
-    return std::exp(config_.p_mean + config_.p_std * static_cast<double>(normal_from_bits(cell << 9)));
+    return std::exp(config_.p_mean + config_.p_std * static_cast<double>(normal_quantile(q)));
   }
   DType time_dtype() const override { return DType::kF32; }
 

@@ -1,0 +1,126 @@
+#include "launcher/golden.h"
+
+#include <sstream>
+
+#include "core/error.h"
+
+namespace shardit {
+
+Golden::Golden(FileSystem& files, const std::string& path) : reader_(files, path) {
+  const auto& metadata = reader_.metadata();
+  latent_ = metadata.contains("hidden_size");
+  if (latent_) check_parameters();
+  else if (!metadata.contains("ch") && !metadata.contains("weights")) refuse("its metadata holds no model configuration");
+}
+
+void Golden::refuse(const std::string& why) const {
+  throw IoError(reader_.path() + " is not a golden file: " + why);
+}
+
+const StoredTensor& Golden::tensor(const std::string& name) const {
+  const StoredTensor* found = reader_.find(name);
+  if (!found) refuse("it has no tensor " + name);
+  return *found;
+}
+
+const Shape& Golden::shape(const std::string& name) const { return tensor(name).shape; }
+
+double Golden::number(const std::string& key) const {
+  const std::vector<double> all = numbers(key);
+  if (all.size() != 1) refuse("metadata '" + key + "' is not one number");
+  return all[0];
+}
+
+std::vector<double> Golden::numbers(const std::string& key) const {
+  const auto it = reader_.metadata().find(key);
+  if (it == reader_.metadata().end()) refuse("its metadata lacks '" + key + "'");
+  std::vector<double> result;
+  std::stringstream text(it->second);
+  for (std::string part; std::getline(text, part, ',');) {
+    size_t used = 0;
+    try {
+      result.push_back(std::stod(part, &used));
+    } catch (const std::exception&) {
+      used = std::string::npos;
+    }
+    if (used != part.size()) refuse("metadata '" + key + "' is '" + it->second + "', expected numbers");
+  }
+  return result;
+}
+
+std::vector<float> Golden::real(const std::string& name) const {
+  const StoredTensor& t = tensor(name);
+  std::vector<float> x(static_cast<size_t>(t.shape.numel()));
+  if (t.dtype == DType::kF64) {
+    std::vector<double> wide(x.size());
+    reader_.read(name, wide.data());
+    std::copy(wide.begin(), wide.end(), x.begin());
+  } else if (t.dtype == DType::kF32) {
+    reader_.read(name, x.data());
+  } else {
+    refuse("tensor " + name + " is " + name_of(t.dtype) + ", expected fp32");
+  }
+  return x;
+}
+
+std::vector<int64_t> Golden::integers(const std::string& name) const {
+  const StoredTensor& t = tensor(name);
+  if (t.dtype != DType::kI64) refuse("tensor " + name + " is " + std::string(name_of(t.dtype)) + ", expected int64");
+  std::vector<int64_t> x(static_cast<size_t>(t.shape.numel()));
+  reader_.read(name, x.data());
+  return x;
+}
+
+std::vector<float> Golden::images(const std::string& name) const {
+  const Shape& s = tensor(name).shape;
+  if (s.rank() < 3) refuse("tensor " + name + " has shape " + s.str() + ", expected images");
+  return channels_last(real(name), s[-3], s[-1] * s[-2]);
+}
+
+std::vector<float> channels_last(const std::vector<float>& x, int64_t channels, int64_t positions) {
+  std::vector<float> y(x.size());
+  const int64_t outer = static_cast<int64_t>(x.size()) / (channels * positions);
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t p = 0; p < positions; ++p) y[(o * positions + p) * channels + c] = x[(o * channels + c) * positions + p];
+  return y;
+}
+
+DiffitConfig Golden::model() const {
+  const auto integer = [&](const std::string& key) { return static_cast<int64_t>(number(key)); };
+  const auto& metadata = reader_.metadata();
+  const auto flag = metadata.find("learn_sigma");
+  return {.input_size = integer("input_size"), .in_channels = integer("in_channels"), .patch_size = integer("patch_size"),
+          .hidden_size = integer("hidden_size"), .depth = integer("depth"), .num_heads = integer("num_heads"),
+          .mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4, .num_classes = integer("num_classes"),
+          .learn_sigma = flag == metadata.end() || flag->second == "True" || flag->second == "true" || flag->second == "1"};
+}
+
+void Golden::check_parameters() const {
+  try {
+    check(model());
+  } catch (const UserError& e) {
+    refuse(e.what());
+  }
+  for (const Unit& unit : diffit_layout(model()).units)
+    for (const Param& p : unit.params) {
+      const Shape& given = tensor("param." + p.name).shape;
+      if (!(given == p.shape)) refuse("param." + p.name + " has shape " + given.str() + ", its configuration gives " + p.shape.str());
+    }
+}
+
+RunSetup Golden::setup(const Precision& precision) const {
+  RunSetup s{.model = model(), .precision = precision, .global_batch = batch(), .micro_batch = batch()};
+  s.layout = diffit_layout(s.model);
+  s.process = make_ddpm({.channels = s.model.in_channels, .learn_sigma = s.model.learn_sigma});
+  const std::vector<double> betas = numbers("betas");
+  if (betas.size() != 2) refuse("metadata 'betas' is not two numbers");
+  s.adamw.beta1 = betas[0];
+  s.adamw.beta2 = betas[1];
+  s.adamw.eps = number("eps");
+  s.adamw.weight_decay = number("weight_decay");
+  s.ema_names = {"ema"};
+  return s;
+}
+
+}  // namespace shardit

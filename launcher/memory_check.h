@@ -1,0 +1,23 @@
+// The memory contract: what a run will allocate is known and printed before it starts, and a run that cannot fit is
+// refused with the numbers and the nearest setting that fits.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "launcher/run_config.pb.h"
+
+namespace shardit {
+
+struct ClassBytes {
+  std::string name;  // "parameters", "gradients", …
+  int64_t bytes = 0;
+};
+std::vector<ClassBytes> class_bytes(const MemoryPlan& plan);  // the sum is the arena
+std::string class_table(const MemoryPlan& plan);              // "parameters 6.1 MiB, gradients …"
+
+// Throws UserError if `plan` exceeds parallel.memory_budget_bytes, or this machine's memory where that is 0.
+void check_memory(const RunConfig& config, const MemoryPlan& plan, int threads);
+
+}  // namespace shardit

@@ -1,0 +1,22 @@
+// Training: the step loop with everything around it.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "launcher/run_config.pb.h"
+
+namespace shardit {
+
+struct TrainOptions {
+  std::string run_dir;
+  int64_t steps = 0;               // stop after this many steps of the run; 0: the config's
+  std::string resume = "auto";     // auto, none, or a step
+  bool override_arithmetic = false;
+  double stop_after_s = 0;         // 0: never
+};
+
+// Runs until the last step, a signal or the time limit; every one of them saves. Returns the exit code.
+int train(const RunConfig& config, const TrainOptions& options);
+
+}  // namespace shardit

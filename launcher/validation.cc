@@ -1,0 +1,54 @@
+#include "launcher/validation.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/random.h"
+
+namespace shardit {
+
+Validation::Validation(const Dataset& dataset, const RunSetup& setup, int64_t images, int64_t bins, int64_t batch)
+    : dataset_(dataset), setup_(setup), bins_(bins), batch_(batch) {
+  REQUIRE(dataset.size() >= batch, "validation: " + dataset.name() + " has " + std::to_string(dataset.size()) +
+                                       " images, expected at least one micro-batch of " + std::to_string(batch));
+  images_ = std::max<int64_t>(1, std::min(images, dataset.size()) / batch) * batch;
+}
+
+double Validation::time_of(int64_t image) const {
+  const Philox philox(setup_.seed, Purpose::kValidation);
+  const double u = static_cast<double>(uniform_at(philox, static_cast<uint64_t>(image), 0, 1));
+  return setup_.process->time_at((static_cast<double>(image % bins_) + u) / static_cast<double>(bins_));
+}
+
+void Validation::upload_batch(Program& program, int64_t first) const {
+  auto* pixels = static_cast<uint8_t*>(program.host_pointer("validation.pixels"));
+  auto* labels = static_cast<int64_t*>(program.host_pointer("validation.labels"));
+  auto* ids = static_cast<int64_t*>(program.host_pointer("validation.ids"));
+  void* times = program.host_pointer("validation.time");
+  for (int64_t b = 0; b < batch_; ++b) {
+    dataset_.read(first + b, pixels + b * dataset_.image_bytes(), labels + b);
+    ids[b] = first + b;
+    if (setup_.process->time_dtype() == DType::kI64) static_cast<int64_t*>(times)[b] = static_cast<int64_t>(time_of(first + b));
+    else static_cast<float*>(times)[b] = static_cast<float>(time_of(first + b));
+  }
+}
+
+ValidationResult Validation::run(Program& program) const {
+  ValidationResult result{.bins = std::vector<double>(bins_, 0.0), .images = images_};
+  std::vector<int64_t> counts(bins_, 0);
+  std::vector<float> losses(batch_);
+  for (int64_t first = 0; first < images_; first += batch_) {
+    upload_batch(program, first);
+    program.run("validation");
+    program.download("validation.losses", losses.data(), batch_ * static_cast<int64_t>(sizeof(float)));
+    for (int64_t b = 0; b < batch_; ++b) {
+      result.loss += static_cast<double>(losses[b]) / static_cast<double>(images_);
+      result.bins[(first + b) % bins_] += static_cast<double>(losses[b]);
+      ++counts[(first + b) % bins_];
+    }
+  }
+  for (int64_t i = 0; i < bins_; ++i) result.bins[i] /= static_cast<double>(std::max<int64_t>(1, counts[i]));
+  return result;
+}
+
+}  // namespace shardit
