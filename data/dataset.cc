@@ -1,0 +1,23 @@
+#include "data/dataset.h"
+
+#include <algorithm>
+
+namespace shardit {
+
+std::string Dataset::class_name(int64_t label) const {
+  const bool named = label >= 0 && label < static_cast<int64_t>(info_.class_names.size());
+  return named ? info_.class_names[label] : std::to_string(label);
+}
+
+LabelledImages read_first(const Dataset& dataset, int64_t count) {
+  LabelledImages images;
+  images.count = std::min(count, dataset.size());
+  images.image_bytes = dataset.image_bytes();
+  images.pixels.resize(images.count * images.image_bytes);
+  images.labels.resize(images.count);
+  for (int64_t i = 0; i < images.count; ++i)
+    dataset.read(i, images.pixels.data() + i * images.image_bytes, &images.labels[i]);
+  return images;
+}
+
+}  // namespace shardit

@@ -1,0 +1,143 @@
+#include "data/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+
+#include "core/error.h"
+#include "core/pool.h"
+
+namespace shardit {
+namespace {
+
+constexpr int64_t kTileImages =
+    8;  // enough that a tile of small images outweighs the lock, few enough to share a batch
+
+const LoaderOptions& checked(const LoaderOptions& o) {
+  const auto at_least = [](int64_t given, int64_t least, const char* what) {
+    REQUIRE(given >= least, std::string("the loader's ") + what + " is " + std::to_string(given) +
+                                ": expected at least " + std::to_string(least));
+  };
+  at_least(o.micro_batch_size, 1, "micro-batch size");
+  at_least(o.first_sample, 0, "first sample");
+  at_least(o.first_micro_batch, 0, "first micro-batch");
+  at_least(o.micro_batch_stride, 1, "micro-batch stride");
+  at_least(o.threads, 1, "number of threads");
+  at_least(o.depth, 1, "depth");
+  return o;
+}
+
+void mirror(uint8_t* pixels, int64_t height, int64_t width, int64_t channels) {
+  for (int64_t y = 0; y < height; ++y, pixels += width * channels)
+    for (int64_t left = 0, right = width - 1; left < right; ++left, --right)
+      std::swap_ranges(pixels + left * channels, pixels + (left + 1) * channels, pixels + right * channels);
+}
+
+}  // namespace
+
+Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
+    : dataset_(dataset),
+      options_(checked(options)),
+      order_(options.seed, dataset.size()),
+      tiles_(tile_count(options.micro_batch_size, kTileImages)),
+      ring_(options.depth) {
+  for (Buffer& buffer : ring_) {
+    buffer.pixels.resize(options.micro_batch_size * dataset.image_bytes());
+    buffer.labels.resize(options.micro_batch_size);
+  }
+  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { work(); });
+}
+
+Loader::~Loader() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  space_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+int64_t Loader::first_sample_of(int64_t micro_batch) const {
+  const int64_t global = options_.first_micro_batch + micro_batch * options_.micro_batch_stride;
+  return options_.first_sample + global * options_.micro_batch_size;
+}
+
+int64_t Loader::next(const Slot& slot) {
+  Buffer& buffer = buffer_of(taken_);
+  wait_until_ready(buffer);
+  const int64_t first = position();
+  std::memcpy(slot.pixels, buffer.pixels.data(), buffer.pixels.size());
+  std::copy(buffer.labels.begin(), buffer.labels.end(), slot.labels);
+  if (slot.samples)
+    for (int64_t i = 0; i < options_.micro_batch_size; ++i) slot.samples[i] = first + i;
+  {
+    std::lock_guard lock(mutex_);
+    buffer.tiles_done = 0;
+    ++taken_;
+  }
+  space_.notify_all();
+  return first;
+}
+
+// All tiles are awaited even if one has failed: the error told is that of the lowest sample, whoever was faster.
+void Loader::wait_until_ready(Buffer& buffer) {
+  std::unique_lock lock(mutex_);
+  const auto full = [&] { return buffer.tiles_done == tiles_; };
+  if (!full()) {
+    const auto start = std::chrono::steady_clock::now();
+    ready_.wait(lock, full);
+    waited_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  }
+  if (buffer.failure) std::rethrow_exception(buffer.failure);
+}
+
+void Loader::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    space_.wait(lock, [&] { return stopping_ || claimed_ < (taken_ + options_.depth) * tiles_; });
+    if (stopping_) return;
+    const int64_t ticket = claimed_++, micro_batch = ticket / tiles_, tile = ticket % tiles_;
+    lock.unlock();
+    std::exception_ptr failure = load_tile(micro_batch, tile);
+    lock.lock();
+    Buffer& buffer = buffer_of(micro_batch);
+    if (failure && (!buffer.failure || tile < buffer.failed_tile)) {
+      buffer.failure = failure;
+      buffer.failed_tile = tile;
+    }
+    if (++buffer.tiles_done == tiles_) ready_.notify_one();
+  }
+}
+
+std::exception_ptr Loader::load_tile(int64_t micro_batch, int64_t tile) {
+  Buffer& buffer = buffer_of(micro_batch);
+  const int64_t first = first_sample_of(micro_batch);
+  const auto [begin, end] = tile_at(options_.micro_batch_size, kTileImages, tile);
+  try {
+    for (int64_t i = begin; i < end; ++i)
+      load_image(first + i, buffer.pixels.data() + i * dataset_.image_bytes(), &buffer.labels[i]);
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+void Loader::load_image(int64_t sample, uint8_t* pixels, int64_t* label) const {
+  const int64_t index = order_.index(sample);
+  const auto place = [&] {
+    return "sample " + std::to_string(sample) + " (image " + std::to_string(index) + " of " + dataset_.name() + "): ";
+  };
+  try {
+    dataset_.read(index, pixels, label);
+  } catch (const UserError& e) {
+    throw UserError(place() + e.what());
+  } catch (const IoError& e) {
+    throw IoError(place() + e.what());
+  } catch (const std::exception& e) {
+    throw std::runtime_error(place() + e.what());
+  }
+  if (options_.flip && order_.flipped(sample)) mirror(pixels, dataset_.height(), dataset_.width(), dataset_.channels());
+}
+
+}  // namespace shardit
