@@ -1,0 +1,85 @@
+# The front door. On a fresh Debian or Ubuntu machine, as root or with sudo:
+#
+#   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
+#   make test    install what is missing, build, run the tests
+#
+# JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: install build test demo bench sanitize sanitize-asan sanitize-tsan clean
+
+JOBS ?= $(shell nproc)
+CMAKE_FLAGS ?=
+
+PACKAGES := build-essential cmake ninja-build ccache libdnnl-dev libopenmpi-dev openmpi-bin libprotobuf-dev \
+  protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libisal-dev \
+  libxxhash-dev dataset-fashion-mnist
+
+# $(call step,what it does,commands): says what it does, and afterwards how long it took or that it failed.
+define step
+	@echo "== $(1)"; start=$$(date +%s%N); code=0; ( $(2) ) || code=$$?; \
+	ms=$$(( ($$(date +%s%N) - start) / 1000000 )); \
+	if [ $$code -eq 0 ]; then word=done; else word="FAILED with code $$code"; fi; \
+	printf '== %s: %s after %d.%03d s\n' "$(1)" "$$word" $$((ms / 1000)) $$((ms % 1000)); exit $$code
+endef
+
+# dpkg answers at once when everything is there, so that a second call costs nothing and needs neither root nor network.
+define install_missing
+missing=""; for package in $(PACKAGES); do \
+  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || \
+    missing="$$missing $$package"; done; \
+if [ -n "$$missing" ]; then \
+  echo "missing:$$missing"; sudo=""; [ $$(id -u) -eq 0 ] || sudo="sudo"; \
+  $$sudo apt-get update -qq && \
+  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+endef
+
+# $(call configure_and_build,folder,cmake flags)
+define configure_and_build
+mkdir -p $(1); \
+cmake -S . -B $(1) -G Ninja $(2) $(CMAKE_FLAGS) >$(1)/configure.log 2>&1 || { cat $(1)/configure.log; exit 1; }; \
+ninja -C $(1) -j $(JOBS)
+endef
+
+install:
+	$(call step,install what is missing,$(install_missing))
+
+build: install
+	$(call step,build,$(call configure_and_build,build,))
+
+test: build
+	$(call step,run the tests,cd build && ctest -j 2 --output-on-failure)
+	@echo "all tests passed"
+
+demo: build
+	$(call step,train DiffiT on Fashion-MNIST,./build/shardit train configs/demo.textproto --run-dir runs/demo)
+	$(call step,sample,\
+	  ./build/shardit sample runs/demo --out runs/demo/samples.png --npz runs/demo/samples.npz)
+	$(call step,write the report,./build/shardit report runs/demo)
+	@echo "look at runs/demo/samples.png and runs/demo/report.html"
+
+bench: build
+	$(call step,measure a training step,./build/shardit bench step configs/demo.textproto)
+
+# Address and undefined-behaviour sanitizers over all tests; the thread sanitizer over the tests that use threads
+# (OpenMP's runtime is not instrumented, and only tests of our own threads are free of its false alarms).
+THREAD_TESTS ?= ^(Pool|Loader|Signals)
+sanitize: sanitize-asan sanitize-tsan
+	@echo "no sanitizer complained"
+sanitize-asan: export UBSAN_OPTIONS = halt_on_error=1:print_stacktrace=1
+sanitize-asan: install
+	$(call step,build with the address and undefined sanitizers,\
+	  $(call configure_and_build,build-asan,-DSHARDIT_SANITIZE=address$(,)undefined))
+	$(call step,run the tests under them,cd build-asan && ctest -j 2 --output-on-failure)
+sanitize-tsan: export TSAN_OPTIONS = halt_on_error=1
+sanitize-tsan: install
+	$(call step,build with the thread sanitizer,\
+	  $(call configure_and_build,build-tsan,-DSHARDIT_SANITIZE=thread))
+	$(call step,run the tests of threads under it,\
+	  cd build-tsan && ctest -j 2 --output-on-failure -R '$(THREAD_TESTS)')
+
+clean:
+	$(call step,remove what was built,rm -rf build build-asan build-tsan)
+
+, := ,

@@ -1,0 +1,11 @@
+// The commands of the program; each is defined in the file of its name.
+#pragma once
+
+#include "launcher/command_line.h"
+
+namespace shardit {
+
+void add_report_command(CLI::App& app, Handler& chosen);
+void add_doctor_command(CLI::App& app, Handler& chosen);
+
+}  // namespace shardit
