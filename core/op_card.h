@@ -15,7 +15,7 @@ namespace shardit {
 // What a tensor is to the arithmetic; the cast pass turns it into a type by one table (docs/precision.md).
 enum class Role : uint8_t {
   kCompute,  // inputs and outputs of matrix products: precision.compute
-  kStream,   // the residual stream: precision.residual
+  kStream,   // where a residual stream begins: precision.residual
   kExact,    // statistics, losses, optimizer state: fp32
   kWeightGradient,  // fp32, rounded to precision.reduce before it is folded
   kAny,      // inputs: taken as they come; outputs: the type of the first input

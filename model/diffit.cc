@@ -119,7 +119,7 @@ Value diffit(const Parameters& w, const DiffitConfig& config, Value x, Value t, 
   Value tokens, c;
   {
     const auto scope = graph.unit_scope("embedders");
-    tokens = patch_embedding(w, config, x);
+    tokens = residual_stream(patch_embedding(w, config, x));
     c = condition(w, t, y);
   }
   for (int64_t i = 0; i < config.depth; ++i)

@@ -84,14 +84,16 @@ const OpCard add_card = {
     },
     .grad = [](const GradArgs& g) { return std::vector{g.dout[0], sum_leading(g.dout[0], g.in[1].shape())}; },
     .cost = pointwise_cost<1>,
-    .in_roles = {Role::kStream, Role::kAny},
-    .out_roles = {Role::kStream},
+    .in_roles = {Role::kAny},
+    .out_roles = {Role::kAny},
     .cpu = add_cpu,
     .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kReuse, 0, 0}}; },
     .samples = [] {
       const auto build = [](const std::vector<Value>& v) { return std::vector{add(v[0], v[1])}; };
       return Samples{{.in = {{DType::kF32, {5, 8}}, {DType::kF32, {5, 8}}}, .build = build},
-                     {.in = {{DType::kF32, {300, 2, 8}}, {DType::kF32, {2, 8}}}, .build = build}};
+                     {.in = {{DType::kF32, {300, 2, 8}}, {DType::kF32, {2, 8}}}, .build = build},
+                     {.in = {{DType::kF32, {5, 8}}, {DType::kF32, {5, 8}}},
+                      .build = [](const std::vector<Value>& v) { return std::vector{add(gelu(v[0]), v[1])}; }}};
     },
 };
 
@@ -109,6 +111,30 @@ const OpCard sum_leading_card = {
     .workspace = sum_workspace,
     .samples = [] { return Samples{{.in = {{DType::kF32, {300, 2, 8}}}, .build = [](auto& v) { return std::vector{sum_leading(v[0], {2, 8})}; }}}; },
 };
+
+const OpCard residual_stream_card = {
+    .name = "residual_stream",
+    .shape = same_as_first,
+    .grad = [](const GradArgs& g) { return std::vector{g.dout[0]}; },
+    .cost = pointwise_cost<0>,
+    .in_roles = {Role::kAny},
+    .out_roles = {Role::kStream},
+    .cpu =
+        [](const KernelArgs& k) {
+          if (k.in[0].data != k.out[0].data) map_elements(k, [](auto x) { return x; });
+        },
+    .alias =
+        [](const NodeTypes& n) {
+          return n.in[0] == n.out[0] ? std::vector{Alias{Alias::kView, 0, 0}} : std::vector<Alias>{};
+        },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {5, 8}}},
+                          .build = [](const std::vector<Value>& v) { return std::vector{residual_stream(v[0])}; }}};
+        },
+};
+
+Value residual_stream(Value x) { return x.graph->add1(residual_stream_card, {x}); }
 
 Value add(Value x, Value y) { return x.graph->add1(add_card, {x, y}); }
 

@@ -9,7 +9,7 @@
   X(copy_card) X(reshape_card) X(stop_gradient_card) X(table_card) X(cast_card) \
   X(assign_card) X(slice_first_card)                                            \
   X(gelu_card) X(gelu_grad_card)                                                \
-  X(add_card) X(sum_leading_card)
+  X(add_card) X(sum_leading_card) X(residual_stream_card)
 
 namespace shardit {
 

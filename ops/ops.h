@@ -44,11 +44,12 @@ Value gelu_grad(Value x, Value dy);
 Value silu(Value x);                     // x * sigmoid(x)
 Value silu_grad(Value x, Value dy);
 Value add(Value x, Value y);             // same shape, type of x; or y lacks x's first axes and is broadcast over them
+Value residual_stream(Value x);          // x in the type of the residual stream (precision.residual), which add() keeps
 Value sum_leading(Value x, Shape shape); // sums x over its leading axes down to `shape`; fixed order
 
 // Per-image factors a, b (B): a * x, and a * x + b * y. Factors get no gradient.
 Value scale(Value a, Value x);
-Value mix(Value a, Value x, Value b, Value y);
+Value mix(Value a, Value x, Value b, Value y);  // an empty `a` stands for 1
 // c[0] x[0] + c[1] x[1] + …: factors from a vector of the step's numbers, fp64 inside. For samplers; no gradient.
 Value combine(Value factors, const std::vector<Value>& x);
 
