@@ -23,15 +23,15 @@ RunConfig parse_config(const std::string& text, const std::string& name, const s
 std::string resolved_text(const RunConfig& config);
 
 // One key whose value is not the same in two configs; a value is empty where the key is not set.
-struct Difference {
+struct KeyDifference {
   std::string key;  // "optimizer.lr", "ema[0].decay"
   std::string before, after;
   bool may_change;  // whether a resumed run may differ in it
 };
-std::vector<Difference> differences(const RunConfig& before, const RunConfig& after);
+std::vector<KeyDifference> differences(const RunConfig& before, const RunConfig& after);
 
 // The differences that a resume refuses: those that change what is computed.
-std::vector<Difference> resume_conflicts(const RunConfig& stored, const RunConfig& wanted);
+std::vector<KeyDifference> resume_conflicts(const RunConfig& stored, const RunConfig& wanted);
 
 // The rules between keys, config_check.cc. REQUIRES: defaults are filled in.
 void check_config(const RunConfig& config);

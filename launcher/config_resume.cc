@@ -20,7 +20,7 @@ bool is_free(const std::string& key) {
 
 }  // namespace
 
-std::vector<Difference> differences(const RunConfig& before, const RunConfig& after) {
+std::vector<KeyDifference> differences(const RunConfig& before, const RunConfig& after) {
   const auto old_keys = list_keys(before), new_keys = list_keys(after);
   const std::map<std::string, std::string> old_values(old_keys.begin(), old_keys.end());
   const std::map<std::string, std::string> new_values(new_keys.begin(), new_keys.end());
@@ -28,7 +28,7 @@ std::vector<Difference> differences(const RunConfig& before, const RunConfig& af
     const auto found = values.find(key);
     return found == values.end() ? std::string() : found->second;
   };
-  std::vector<Difference> result;
+  std::vector<KeyDifference> result;
   for (const auto& [key, value] : old_keys)
     if (value_in(new_values, key) != value) result.push_back({key, value, value_in(new_values, key), is_free(key)});
   for (const auto& [key, value] : new_keys)
@@ -36,9 +36,9 @@ std::vector<Difference> differences(const RunConfig& before, const RunConfig& af
   return result;
 }
 
-std::vector<Difference> resume_conflicts(const RunConfig& stored, const RunConfig& wanted) {
-  std::vector<Difference> conflicts = differences(stored, wanted);
-  std::erase_if(conflicts, [](const Difference& d) { return d.may_change; });
+std::vector<KeyDifference> resume_conflicts(const RunConfig& stored, const RunConfig& wanted) {
+  std::vector<KeyDifference> conflicts = differences(stored, wanted);
+  std::erase_if(conflicts, [](const KeyDifference& d) { return d.may_change; });
   return conflicts;
 }
 

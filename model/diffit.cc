@@ -36,7 +36,7 @@ Value patch_embedding(const Parameters& w, const DiffitConfig& config, Value x) 
   const auto scope = x.graph->scope("x_embedder");
   const Value tokens = linear(patchify(x, config.patch_size, PatchOrder::kChannelFirst), w("x_embedder.proj.weight"),
                               w("x_embedder.proj.bias"));
-  return add(tokens, position_table(*x.graph, config.grid(), config.hidden_size));
+  return add(residual_stream(tokens), position_table(*x.graph, config.grid(), config.hidden_size));
 }
 
 // c = TimestepEmbedder(t) + LabelEmbedder(y): one vector per image, the same for every block.
@@ -119,7 +119,7 @@ Value diffit(const Parameters& w, const DiffitConfig& config, Value x, Value t, 
   Value tokens, c;
   {
     const auto scope = graph.unit_scope("embedders");
-    tokens = residual_stream(patch_embedding(w, config, x));
+    tokens = patch_embedding(w, config, x);
     c = condition(w, t, y);
   }
   for (int64_t i = 0; i < config.depth; ++i)
