@@ -1,0 +1,97 @@
+// Saving: each writer writes one file of its own, then one of them commits.
+//
+//   PendingSave save(files, run_dir, step, bytes);                            one: free space, a fresh partial
+//   directory WrittenFile w = write_rank_file(files, save.directory(), rank, parts);    every writer save.commit(run,
+//   {w, …});                                                 one: manifest last, then the rename
+//
+// A kill at any call, with everything unsynced lost, leaves the old checkpoint or the new one valid. An error is an
+// IoError; the partial directory is then deleted and what was there before is there again.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoints/digest.h"
+#include "checkpoints/file_system.h"
+#include "checkpoints/manifest.h"
+
+namespace shardit {
+
+// A whole tensor of the state: "params/blocks.0.attn.qkv.weight", "adam.m/…", "adam.v/…", "ema.NAME/…".
+struct StateTensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;
+  void* data = nullptr;  // numel contiguous elements
+};
+
+// The part of a tensor that one writer holds: elements [first, first + count), cut on chunks.
+struct TensorPart {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;  // of the whole tensor
+  int64_t first = 0, count = 0;
+  const void* data = nullptr;  // element `first`
+};
+
+// What a writer tells the one that commits.
+struct WrittenPart {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;
+  TensorRange range;  // range.file is set by the commit
+  ChunkSum sum;
+};
+struct WrittenFile {
+  FileEntry file;
+  std::vector<WrittenPart> parts;
+};
+
+struct SaveReport {
+  std::string path;
+  int64_t bytes = 0;   // of all files
+  double seconds = 0;  // since the save began
+  Digest root;
+  std::vector<std::string> notes;  // for the log: what was quarantined or could not be deleted
+};
+
+// One writer, the whole state.
+SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const RunState& run,
+                           std::span<const StateTensor> tensors);
+
+// --- for several writers ---
+
+std::vector<TensorPart> whole_parts(std::span<const StateTensor> tensors);
+int64_t rank_file_bytes(std::span<const TensorPart> parts);  // header included
+
+// Writes rank-00000.safetensors, synced. A whole tensor keeps its name and shape in it; a part is a flat tensor with a
+// name of its own. Empty parts are left out, empty tensors are not.
+WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
+                            std::span<const TensorPart> parts);
+
+// The name in a rank's file: NAME, or NAME@FIRST for a part that is not the whole.
+std::string stored_name(const std::string& name, const Shape& shape, int64_t first, int64_t count);
+
+class PendingSave {
+ public:
+  // Checks that `bytes` fit on the disk, and makes the partial directory. RUN itself must exist.
+  PendingSave(FileSystem& files, const std::string& run_dir, int64_t step, int64_t bytes);
+
+  const std::string& directory() const { return partial_; }
+  SaveReport commit(const RunState& run, std::span<const WrittenFile> written);  // once, when all files are synced
+  void discard() noexcept;  // after an error: deletes the partial directory, if that can be done
+
+ private:
+  void publish();
+
+  FileSystem& files_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::string dir_, partial_, final_, replaced_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace shardit
