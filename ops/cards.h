@@ -8,6 +8,8 @@
 #define SHARDIT_CARDS(X)                                                        \
   X(copy_card) X(reshape_card) X(stop_gradient_card) X(table_card) X(cast_card) \
   X(assign_card) X(slice_first_card)                                            \
+  X(unpack_card) X(pack_card)                                                   \
+  X(split_last_card) X(concat_last_card) X(split_first_card) X(concat_first_card) \
   X(gelu_card) X(gelu_grad_card)                                                \
   X(add_card) X(sum_leading_card) X(residual_stream_card)
 
