@@ -9,7 +9,8 @@
   X(copy_card) X(reshape_card) X(stop_gradient_card) X(table_card) X(cast_card) \
   X(gelu_card) X(gelu_grad_card)                                                \
   X(add_card) X(sum_leading_card)                                               \
-  X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)
+  X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \
+  X(layer_norm_card) X(layer_norm_grad_card)
 
 namespace shardit {
 
