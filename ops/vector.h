@@ -26,7 +26,7 @@ typedef uint16_t U16 __attribute__((vector_size(32)));
 typedef uint32_t U32 __attribute__((vector_size(64)));
 }  // namespace vector_detail
 
-template <typename S> inline Vector<S> broadcast(S x) { return Vector<S>{} + x; }
+template <typename S> inline Vector<S> broadcast(S x) { return x - Vector<S>{}; }  // x - 0 is x, for -0 too
 
 // The lanes at p, which needs no alignment; bf16 is widened.
 inline Vector<float> load(const float* p) {
@@ -111,6 +111,20 @@ template <typename V> inline auto largest_lane(V v) {
   auto m = v[0];
   for (size_t i = 1; i < sizeof v / sizeof m; ++i) m = v[i] > m ? v[i] : m;
   return m;
+}
+
+// a0 b0 a1 b1 … of the lower and of the upper halves.
+inline Vector<float> zip_low(Vector<float> a, Vector<float> b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Vector<float> zip_high(Vector<float> a, Vector<float> b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+inline Vector<double> zip_low(Vector<double> a, Vector<double> b) {
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+inline Vector<double> zip_high(Vector<double> a, Vector<double> b) {
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
 }  // namespace shardit
