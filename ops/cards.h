@@ -11,7 +11,10 @@
   X(unpack_card) X(pack_card)                                                   \
   X(split_last_card) X(concat_last_card) X(split_first_card) X(concat_first_card) \
   X(gelu_card) X(gelu_grad_card)                                                \
-  X(add_card) X(sum_leading_card) X(residual_stream_card)
+  X(add_card) X(sum_leading_card) X(residual_stream_card)                       \
+  X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \
+  X(layer_norm_card) X(layer_norm_grad_card)                                    \
+  X(attention_card) X(attention_grad_card)
 
 namespace shardit {
 

@@ -1,0 +1,208 @@
+// A linear layer, y = x w^T + b, and its two gradients. w is (M, K) as released (out, in); a convolution's weight
+// (C, c, p, p) is used as (C, c*p*p). Products accumulate in fp32; the bias is added in the library's epilogue.
+#include "ops/linear.h"
+
+#include "core/error.h"
+#include "ops/kernel.h"
+#include "ops/ops.h"
+
+namespace shardit {
+namespace {
+
+int64_t rounded_up(int64_t n, int64_t multiple) { return tile_count(n, multiple) * multiple; }
+
+int64_t out_features(const Shape& w) { return w[0]; }
+int64_t in_features(const Shape& w) { return w.numel() / std::max<int64_t>(w[0], 1); }
+int64_t rows_of(const Shape& x) { return x.numel() / std::max<int64_t>(x[-1], 1); }
+
+MatrixLayout row_major(DType dtype, int64_t columns) { return {dtype, columns, 1}; }
+MatrixLayout transposed(DType dtype, int64_t rows) { return {dtype, 1, rows}; }
+
+struct WeightAttrs : Attrs {
+  Shape shape;
+  std::string text() const override { return shape.str(); }
+};
+
+Product linear_wgrad_product(const NodeTypes& n) {
+  const Shape &dy = n.in_shape(0), &x = n.in_shape(1);
+  return {.m = dy[-1],
+          .n = x[-1],
+          .k = rows_of(x),
+          .a = transposed(n.in[0].dtype, dy[-1]),
+          .b = row_major(n.in[1].dtype, x[-1]),
+          .c = row_major(n.out[0].dtype, x[-1])};
+}
+
+// Tiles of dw. The library transposes its slice of dy and repacks all of x for every tile: few and large tiles are
+// better for each call, an even number of them balances two threads.
+Grain wgrad_grain(const Product& p) {
+  const int64_t tiles = 2 * tile_count(p.m, 256);
+  return {rounded_up(tile_count(p.m, tiles), 16), p.n};
+}
+
+TiledProduct tiled_linear(const NodeTypes& n) {
+  const Product p = linear_product(n, n.out[0].dtype);
+  return TiledProduct(p, row_grain(p.m, p.n));
+}
+TiledProduct tiled_dgrad(const NodeTypes& n) {
+  const Product p = linear_dgrad_product(n, n.out[0].dtype);
+  return TiledProduct(p, row_grain(p.m, p.n));
+}
+TiledProduct tiled_wgrad(const NodeTypes& n) {
+  const Product p = linear_wgrad_product(n);
+  return TiledProduct(p, wgrad_grain(p));
+}
+
+template <TiledProduct (*kTiled)(const NodeTypes&)> std::unique_ptr<Prepared> prepare(const NodeTypes& n) {
+  return std::unique_ptr<Prepared>(new TiledProduct(kTiled(n)));
+}
+template <TiledProduct (*kTiled)(const NodeTypes&)> int64_t workspace(const NodeTypes& n, int threads) {
+  return threads * kTiled(n).scratch_bytes();
+}
+
+void product_cpu(const KernelArgs& k) {
+  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
+  const void* bias = k.in.size() > 2 ? k.in[2].data : nullptr;
+  k.pool->run(product.tiles(), [&](int64_t t, int thread) {
+    product.run(t, k.in[0].data, k.in[1].data, bias, k.out[0].data, scratch_of(k, product, thread));
+  });
+}
+
+std::vector<Type> wgrad_shape(const NodeTypes& n) {
+  const Shape &dy = n.in_shape(0), &x = n.in_shape(1), &w = n.attr<WeightAttrs>().shape;
+  REQUIRE(dy.rank() > 0 && x.rank() > 0 && rows_of(dy) == rows_of(x),
+          "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " have another number of rows");
+  REQUIRE(w.numel() == dy[-1] * x[-1], "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " give " +
+                                           std::to_string(dy[-1] * x[-1]) + " elements, the weight " + w.str() +
+                                           " has " + std::to_string(w.numel()));
+  return {n.real_of(w)};
+}
+
+Cost product_cost(const NodeTypes& n) { return {.matmul_flops = linear_flops(n), .bytes = streamed(n)}; }
+
+Samples linear_samples() {
+  const auto build = [](const std::vector<Value>& v) {
+    return std::vector{linear(v[0], v[1], v.size() > 2 ? v[2] : Value{})};
+  };
+  const auto f32 = [](Shape shape) { return Type{DType::kF32, shape}; };
+  return Samples{{.in = {f32({5, 7, 13}), f32({9, 13}), f32({9})}, .build = build},
+                 {.in = {f32({6, 12}), f32({5, 3, 2, 2}), f32({5})}, .build = build},  // a convolution's weight
+                 {.in = {f32({301, 6}), f32({3, 6})}, .build = build},  // no bias; several tiles and a rest
+                 {.in = {f32({3, 8}), f32({150, 8}), f32({150})}, .build = build}};  // few rows: tiles of columns
+}
+
+}  // namespace
+
+Product linear_product(const NodeTypes& n, DType out) {
+  const Shape &x = n.in_shape(0), &w = n.in_shape(1);
+  const int64_t m = out_features(w), k = in_features(w);
+  return {.m = rows_of(x),
+          .n = m,
+          .k = k,
+          .a = row_major(n.in[0].dtype, k),
+          .b = transposed(n.in[1].dtype, k),
+          .c = row_major(out, m),
+          .bias = n.in.size() > 2};
+}
+
+Product linear_dgrad_product(const NodeTypes& n, DType out) {
+  const Shape &dy = n.in_shape(0), &w = n.in_shape(1);
+  const int64_t m = out_features(w), k = in_features(w);
+  return {.m = rows_of(dy),
+          .n = k,
+          .k = m,
+          .a = row_major(n.in[0].dtype, m),
+          .b = row_major(n.in[1].dtype, k),
+          .c = row_major(out, k)};
+}
+
+Grain row_grain(int64_t rows, int64_t columns) {
+  constexpr int64_t kTiles = 8;  // enough for threads to balance
+  const int64_t row_tiles = std::max(std::min(kTiles, tile_count(rows, 64)), 2 * tile_count(rows, 512));
+  const int64_t grain = rounded_up(tile_count(rows, row_tiles), 16);
+  if (row_tiles >= kTiles) return {grain, columns};
+  return {grain, std::min(columns, rounded_up(tile_count(columns * row_tiles, kTiles), 64))};
+}
+
+Shape linear_shape(const NodeTypes& n) {
+  const Shape &x = n.in_shape(0), &w = n.in_shape(1);
+  REQUIRE(x.rank() > 0 && w.rank() > 1,
+          "linear: x " + x.str() + " and weight " + w.str() + ": expected (…, K) and (M, K)");
+  REQUIRE(x[-1] == in_features(w), "linear: x " + x.str() + " has " + std::to_string(x[-1]) + " features, the weight " +
+                                       w.str() + " expects " + std::to_string(in_features(w)));
+  if (n.in.size() > 2)
+    REQUIRE(n.in_shape(2) == Shape{out_features(w)}, "linear: the bias is " + n.in_shape(2).str() + ", the weight " +
+                                                         w.str() + " expects " + Shape{out_features(w)}.str());
+  return x.with(-1, out_features(w));
+}
+
+Shape linear_dgrad_shape(const NodeTypes& n) {
+  const Shape &dy = n.in_shape(0), &w = n.in_shape(1);
+  REQUIRE(dy.rank() > 0 && w.rank() > 1 && dy[-1] == out_features(w), "linear_dgrad: dy " + dy.str() +
+                                                                          " does not fit the weight " + w.str() +
+                                                                          ": expected its first extent as features");
+  return dy.with(-1, in_features(w));
+}
+
+double linear_flops(const NodeTypes& n) {
+  return 2.0 * static_cast<double>(rows_of(n.in_shape(0))) * static_cast<double>(n.in_shape(1).numel());
+}
+
+const OpCard linear_card = {
+    .name = "linear",
+    .shape = [](const NodeTypes& n) { return std::vector{n.real_of(linear_shape(n))}; },
+    .grad =
+        [](const GradArgs& g) {
+          const Value x = g.in[0], w = g.in[1], dy = g.dout[0];
+          std::vector<Value> din = {linear_dgrad(dy, w), linear_wgrad(dy, x, w.shape())};
+          if (g.in.size() > 2) din.push_back(sum_leading(dy, g.in[2].shape()));
+          return din;
+        },
+    .cost = product_cost,
+    .in_roles = {Role::kCompute},
+    .out_roles = {Role::kCompute},
+    .cpu = product_cpu,
+    .workspace = workspace<tiled_linear>,
+    .prepare = prepare<tiled_linear>,
+    .samples = linear_samples,
+};
+
+const OpCard linear_dgrad_card = {
+    .name = "linear_dgrad",
+    .shape = [](const NodeTypes& n) { return std::vector{n.real_of(linear_dgrad_shape(n))}; },
+    .cost = product_cost,
+    .in_roles = {Role::kCompute},
+    .out_roles = {Role::kCompute},
+    .cpu = product_cpu,
+    .workspace = workspace<tiled_dgrad>,
+    .prepare = prepare<tiled_dgrad>,
+};
+
+const OpCard linear_wgrad_card = {
+    .name = "linear_wgrad",
+    .shape = wgrad_shape,
+    .cost =
+        [](const NodeTypes& n) {
+          const double rows = static_cast<double>(rows_of(n.in_shape(0)));
+          return Cost{.matmul_flops = 2.0 * rows * static_cast<double>(n.out[0].shape.numel()), .bytes = streamed(n)};
+        },
+    .in_roles = {Role::kCompute},
+    .out_roles = {Role::kWeightGradient},
+    .cpu = product_cpu,
+    .workspace = workspace<tiled_wgrad>,
+    .prepare = prepare<tiled_wgrad>,
+};
+
+Value linear(Value x, Value w, Value b) {
+  return x.graph->add1(linear_card, b ? std::vector{x, w, b} : std::vector{x, w});
+}
+
+Value linear_dgrad(Value dy, Value w) { return dy.graph->add1(linear_dgrad_card, {dy, w}); }
+
+Value linear_wgrad(Value dy, Value x, Shape shape) {
+  auto attrs = std::make_shared<WeightAttrs>();
+  attrs->shape = shape;
+  return dy.graph->add1(linear_wgrad_card, {dy, x}, attrs);
+}
+
+}  // namespace shardit
