@@ -191,17 +191,17 @@ std::string scale_attributes(const Axes& axes) {
 
 }  // namespace
 
-std::string draw_chart(const Chart& given) {
-  Chart chart = given;
-  for (Series& s : chart.series) s.points = finite(s.points);
-  std::erase_if(chart.series, [](const Series& s) { return s.points.empty(); });
-  if (chart.series.empty()) return "";
-  const Axes axes = fit(chart);
+std::string draw_chart(const Chart& chart) {
+  Chart drawn = chart;
+  for (Series& s : drawn.series) s.points = finite(s.points);
+  std::erase_if(drawn.series, [](const Series& s) { return s.points.empty(); });
+  if (drawn.series.empty()) return "";
+  const Axes axes = fit(drawn);
   std::string plot;
-  if (chart.stacked)
-    plot = draw_stack(chart.series, axes);
+  if (drawn.stacked)
+    plot = draw_stack(drawn.series, axes);
   else
-    for (const Series& s : chart.series) plot += s.look == Series::kBand ? draw_band(s, axes) : draw_line(s, axes);
+    for (const Series& s : drawn.series) plot += s.look == Series::kBand ? draw_band(s, axes) : draw_line(s, axes);
   const std::string box = "0 0 " + number(kWidth) + " " + number(kHeight);
   const std::string frame = " x=\"" + number(kLeft) + "\" y=\"" + number(kTop) + "\" width=\"" +
                             number(kWidth - kLeft - kRight) + "\" height=\"" + number(kHeight - kTop - kBottom) + "\"";
@@ -209,9 +209,9 @@ std::string draw_chart(const Chart& given) {
   const std::string clipped = "<svg" + frame + " viewBox=\"" + number(kLeft) + " " + number(kTop) + " " +
                               number(kWidth - kLeft - kRight) + " " + number(kHeight - kTop - kBottom) + "\">" + plot +
                               "</svg>";
-  return "<figure class=\"chart\">" + caption(chart.title, chart.note) + draw_legend(chart) +
-         "<svg class=\"plot\" viewBox=\"" + box + "\" role=\"img\" aria-label=\"" + escape_html(chart.title) + "\"" +
-         scale_attributes(axes) + ">" + draw_axes(chart, axes) + clipped + draw_marks(chart, axes) +
+  return "<figure class=\"chart\">" + caption(drawn.title, drawn.note) + draw_legend(drawn) +
+         "<svg class=\"plot\" viewBox=\"" + box + "\" role=\"img\" aria-label=\"" + escape_html(drawn.title) + "\"" +
+         scale_attributes(axes) + ">" + draw_axes(drawn, axes) + clipped + draw_marks(drawn, axes) +
          "</svg></figure>\n";
 }
 
@@ -240,15 +240,15 @@ std::vector<Point> thin(const std::vector<Point>& points, size_t count) {
   return result;
 }
 
-std::vector<Point> smooth(const std::vector<Point>& given, size_t width) {
-  const std::vector<Point> points = finite(given);
+std::vector<Point> smooth(const std::vector<Point>& points, size_t width) {
+  const std::vector<Point> drawn = finite(points);
   std::vector<double> sums = {0};
-  for (const Point& p : points) sums.push_back(sums.back() + p.y);
+  for (const Point& p : drawn) sums.push_back(sums.back() + p.y);
   std::vector<Point> result;
-  for (size_t i = 0; i < points.size(); ++i) {
-    const size_t reach = std::min({width / 2, i, points.size() - 1 - i});
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    const size_t reach = std::min({width / 2, i, drawn.size() - 1 - i});
     const double mean = (sums[i + reach + 1] - sums[i - reach]) / static_cast<double>(2 * reach + 1);
-    result.push_back({points[i].x, mean});
+    result.push_back({drawn[i].x, mean});
   }
   return result;
 }
