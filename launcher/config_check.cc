@@ -205,18 +205,12 @@ void check_precision(const RunConfig& config) {
 
 // Legal settings that this build cannot honour. A feature that arrives takes its line away.
 void check_build(const RunConfig& config) {
-  using Parallel = RunConfig::Parallel;
   REQUIRE(config.device() != RunConfig::cuda, "device=cuda: this build has no CUDA; use device=cpu");
   REQUIRE(config.precision().compute() != RunConfig::Precision::tf32,
           "precision.compute=tf32 exists on GPUs only, and this build computes on the CPU; use fp32 or bf16");
   REQUIRE(config.parallel().replicate_group() == 1,
           "parallel.replicate_group=" + to_string(config.parallel().replicate_group()) +
               ": a second copy needs more than one rank, and this build runs on one; use 1");
-  REQUIRE(config.parallel().recompute() == Parallel::none,
-          "parallel.recompute=" + Parallel::Recompute_Name(config.parallel().recompute()) +
-              ": this build keeps every forward value; use none");
-  REQUIRE(config.parallel().reduction() == Parallel::canonical,
-          "parallel.reduction=fastest: this build sums in canonical order only; use canonical");
 }
 
 }  // namespace

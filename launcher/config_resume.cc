@@ -1,4 +1,5 @@
 // What may differ between the config of a checkpoint and the config that resumes it.
+#include <algorithm>
 #include <map>
 
 #include "launcher/config.h"
@@ -7,12 +8,16 @@
 namespace shardit {
 namespace {
 
-// A key, or all keys under a prefix that ends in '.'. Everything else decides what is computed and must stay.
+// A key, or all keys under a prefix that ends in '.'. Everything else decides what is computed and must stay: of
+// parallel{…} that is the order in which gradients are summed.
 const std::vector<std::string> kFree = {"steps",        "device",       "optimizer.lr", "optimizer.warmup_images",
                                         "parallel.",    "sample.",      "checkpoint.",  "validation.",
                                         "data.threads", "data.prefetch"};
 
+const std::vector<std::string> kBound = {"parallel.fold_group", "parallel.reduction"};
+
 bool is_free(const std::string& key) {
+  if (std::find(kBound.begin(), kBound.end(), key) != kBound.end()) return false;
   for (const std::string& free : kFree)
     if (key == free || (free.back() == '.' && key.rfind(free, 0) == 0)) return true;
   return false;

@@ -18,6 +18,19 @@ const char* name_of(SamplerStage stage) {
   return "";
 }
 
+// Every state buffer copied to staging.
+Graph build_snapshot(const RunSetup& setup) {
+  Graph graph;
+  for (const StateKind& kind : state_kinds(setup))
+    for (const Unit& unit : setup.layout.units) {
+      const std::string name = unit_buffer(kind.source, unit);
+      const auto scope = graph.scope("snapshot " + name);
+      const BufferClass buffer_class = kind.name == "params" ? BufferClass::kParameters : kind.name.starts_with("ema") ? BufferClass::kEma : BufferClass::kOptimizer;
+      graph.keep(copy(input(graph, name, {DType::kF32, {unit.elements()}}, buffer_class)), "snapshot." + name, BufferClass::kStaging);
+    }
+  return graph;
+}
+
 bool adds_noise(const SamplingPlan& plan) {
   for (const SamplerStep& step : plan.steps.steps)
     if (step.noise_bounds[2] != 0) return true;
@@ -36,6 +49,7 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
     add("micro_step", build_micro_step(setup, o.loss_inputs, nullptr));
     graphs.push_back({"update", build_update(setup)});
   }
+  if (o.snapshot) graphs.push_back({"snapshot", build_snapshot(setup)});
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
   if (o.validation_batch) add("validation", build_validation(setup, *o.validation_batch));
   if (o.sampling) {
@@ -49,7 +63,7 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
 }
 
 RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup) {
-  RunProgramOptions options{.sampling_plan = make_sampling_plan(config)};
+  RunProgramOptions options{.snapshot = config.checkpoint().async(), .sampling_plan = make_sampling_plan(config)};
   if (config.validation().every_steps() > 0) options.validation_batch = config.micro_batch_size();
   if (config.sample().every_steps() > 0) options.sampling = make_sampling_setup(config, setup, options.sampling_plan);
   return options;

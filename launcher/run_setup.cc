@@ -32,6 +32,12 @@ Recompute recompute_of(RunConfig::Parallel::Recompute policy) {
   }
 }
 
+// `fastest` on one rank is a plain left fold: one group of all micro-batches.
+int64_t fold_group_of(const RunConfig& config) {
+  const bool fastest = config.parallel().reduction() == RunConfig::Parallel::fastest;
+  return fastest ? config.global_batch_size() / config.micro_batch_size() : config.parallel().fold_group();
+}
+
 double ema_decay(const RunConfig::Ema& ema, double batch, double images_seen) {
   if (ema.has_decay()) return ema.decay();
   return std::pow(0.5, batch / std::max(std::min(ema.half_life_images(), 0.05 * images_seen), 1e-8));
@@ -62,7 +68,7 @@ RunSetup make_setup(const RunConfig& config) {
                  .seed = config.seed(),
                  .global_batch = config.global_batch_size(),
                  .micro_batch = config.micro_batch_size(),
-                 .fold_group = config.parallel().fold_group(),
+                 .fold_group = fold_group_of(config),
                  .label_dropout = config.model().label_dropout(),
                  .grad_clip = config.optimizer().grad_clip()};
   check(setup.model);

@@ -46,10 +46,10 @@ std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, con
   return tensors;
 }
 
-std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup) {
+std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, const std::string& prefix) {
   std::vector<StateTensor> tensors;
   for (const StateKind& kind : state_kinds(setup))
-    for (StateTensor& tensor : tensors_of(program, setup, kind)) tensors.push_back(std::move(tensor));
+    for (StateTensor& tensor : tensors_of(program, setup, {kind.name, prefix + kind.source})) tensors.push_back(std::move(tensor));
   return tensors;
 }
 

@@ -19,7 +19,8 @@ std::vector<StateKind> state_kinds(const RunSetup& setup);
 
 // Every logical tensor of one kind, pointing into the program's memory.
 std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, const StateKind& kind);
-std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup);
+// `prefix` goes before the buffers' names: "snapshot." for the copies that an asynchronous save writes.
+std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, const std::string& prefix = "");
 
 // Fresh master weights, drawn by (seed, tensor name, element); every EMA starts as a copy of them.
 void initialize_state(Program& program, const RunSetup& setup);

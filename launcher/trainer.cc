@@ -7,7 +7,6 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/load.h"
 #include "checkpoints/run_lock.h"
-#include "checkpoints/save.h"
 #include "core/error.h"
 #include "data/grid.h"
 #include "data/loader.h"
@@ -23,6 +22,7 @@
 #include "launcher/run_folder.h"
 #include "launcher/run_program.h"
 #include "launcher/sampling.h"
+#include "launcher/saver.h"
 #include "launcher/signals.h"
 #include "launcher/state.h"
 #include "launcher/threads.h"
@@ -46,6 +46,7 @@ class Trainer {
     CompiledProgram compiled = compile_run(setup_, program_options_, threads);
     check_memory(config, compiled.memory, threads);
     program_.emplace(std::move(compiled), *device_, pool_);
+    saver_.emplace(files_, *program_, setup_, config_, options_.run_dir);
   }
 
   int run() {
@@ -195,7 +196,10 @@ class Trainer {
   void after_step(int64_t last, bool stop) {
     if (validation_ && due(config_.validation().every_steps(), last)) validate();
     if (program_options_.sampling && due(config_.sample().every_steps(), last)) sample();
-    if (stop || due(config_.checkpoint().every_steps(), last) || step_ == last) save();
+    report_save(saver_->finished(false));
+    if (!stop && step_ != last && !due(config_.checkpoint().every_steps(), last)) return;
+    save();
+    if (stop || step_ == last) report_save(saver_->finished(true));
   }
 
   void validate() {
@@ -219,17 +223,20 @@ class Trainer {
   }
 
   void save() {
-    const double begin = steady_seconds();
     RunState run{.step = step_, .images = step_ * setup_.global_batch, .seed = config_.seed(), .next_sample = static_cast<uint64_t>(step_ * setup_.global_batch),
                  .config_text = resolved_text(config_), .zero_stage = static_cast<int>(config_.parallel().zero_stage()), .device_kind = device_kind(), .run_nonce = nonce_};
     for (const auto& [library, version] : build_facts().libraries) run.library_versions[library] = version;
-    const std::vector<StateTensor> tensors = all_tensors(*program_, setup_);
-    const SaveReport report = save_checkpoint(files_, folder_.path, run, tensors);
+    report_save(saver_->finished(true));
+    saver_->save(run);
+  }
+
+  void report_save(const std::optional<FinishedSave>& save) {
+    if (!save) return;
+    const SaveReport& report = save->report;
     for (const std::string& note : report.notes) log_->say(note);
-    prune(files_, folder_.path, static_cast<int>(config_.checkpoint().keep_last()), config_.checkpoint().keep_every_steps());
-    const double ms = (steady_seconds() - begin) * 1e3;
-    metrics_->event("save", step_, {{"path", report.path}, {"bytes", report.bytes}, {"stall_ms", ms}, {"total_ms", ms}, {"digest", to_hex(report.root)}});
-    log_->say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", " + format_ms(ms) + "), digest " + to_hex(report.root));
+    metrics_->event("save", save->step, {{"path", report.path}, {"bytes", report.bytes}, {"stall_ms", save->stall_ms}, {"total_ms", save->total_ms}, {"digest", to_hex(report.root)}});
+    log_->say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", stalled " + format_ms(save->stall_ms) + ", took " +
+              format_ms(save->total_ms) + "), digest " + to_hex(report.root));
   }
 
   std::string device_kind() const { return std::string(device_->name()) + " " + build_facts().instruction_set; }
@@ -246,6 +253,7 @@ class Trainer {
   std::optional<Program> program_;
   PosixFiles files_;
   std::optional<MetricsWriter> metrics_;
+  std::optional<Saver> saver_;
   StepLog* log_ = nullptr;
   std::string nonce_;
   int64_t step_ = 0;
