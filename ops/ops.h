@@ -83,6 +83,7 @@ Value unpatchify(Value tokens, int64_t patch, int64_t channels, PatchOrder order
 Value timestep_embedding(Value t);
 // The fixed 2-D sin-cos table of w x w tokens, (N, C): first half of the channels by column, second half by row.
 Value position_table(Graph& graph, int64_t w, int64_t channels);
+double position_value(int64_t token, int64_t channel, int64_t w, int64_t channels);  // one element of it
 // Rows of `table` (rows, C) by index (B).
 Value embedding(Value table, Value index);
 Value embedding_grad(Value dy, Value index, Shape table_shape);
