@@ -1,7 +1,8 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <cstring>
+#include <span>
+#include <utility>
 
 #include <glog/logging.h>
 
@@ -89,15 +90,16 @@ Directory find_directory(File& file) {
   return d;
 }
 
-void read_zip64_extra(Fields extra, uint64_t* sizes[3]) {
+// Completes the sizes that did not fit their 32-bit fields, in the order of the specification.
+void read_zip64_extra(Fields extra, std::span<uint64_t* const> sizes) {
   while (!extra.empty()) {
     const uint16_t id = extra.u16(), bytes = extra.u16();
     if (id != 1) {
       extra.skip(bytes);
       continue;
     }
-    for (int i = 0; i < 3; ++i)
-      if (*sizes[i] == kInZip64) *sizes[i] = extra.u64();
+    for (uint64_t* size : sizes)
+      if (*size == kInZip64) *size = extra.u64();
     return;
   }
 }
@@ -161,10 +163,21 @@ void ZipReader::open(const ZipMember& member) {
   open_ = member;
   Fields local = fields_at(file_, member.offset, kLocalBytes);
   if (local.u32() != 0x04034b50) damaged("has no local header at byte " + std::to_string(member.offset));
-  local.skip(22);
+  local.skip(2);
+  const bool sizes_follow = (local.u16() & 8) != 0;  // a writer that could not seek back puts them after the data
+  local.skip(6);
+  ZipMember stated;
+  stated.crc = local.u32();
+  stated.packed_bytes = local.u32();
+  stated.bytes = local.u32();
   const uint16_t name = local.u16(), extra = local.u16();
-  if (fields_at(file_, member.offset + kLocalBytes, name).text(name) != member.name)
-    damaged("has another name in its local header");
+  Fields variable = fields_at(file_, member.offset + kLocalBytes, uint64_t{name} + extra);
+  stated.name = variable.text(name);
+  uint64_t* sizes[] = {&stated.bytes, &stated.packed_bytes};
+  read_zip64_extra(variable, sizes);
+  const bool agree =
+      stated.crc == member.crc && stated.packed_bytes == member.packed_bytes && stated.bytes == member.bytes;
+  if (stated.name != member.name || !(agree || sizes_follow)) damaged("is described differently in the zip directory");
   const uint64_t start = member.offset + kLocalBytes + name + extra;
   if (start > file_.size() || member.packed_bytes > file_.size() - start) damaged("runs past the end of the file");
   file_.seek(start);

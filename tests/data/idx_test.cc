@@ -104,8 +104,13 @@ TEST(Idx, AWrongMagicNumberIsNamed) {
 }
 
 TEST(Idx, ExtentsThatDoNotMatchTheBytesAreRefused) {
-  const std::vector<std::vector<uint32_t>> lies = {
-      {2, 4, 5}, {4, 4, 5}, {3, 4, 6}, {0, 4, 5}, {0xffffffff, 0xffffffff, 0xffffffff}, {0x80000000, 0x80000000, 4}};
+  const std::vector<std::vector<uint32_t>> lies = {{2, 4, 5},
+                                                   {1, 1, 1},
+                                                   {4, 4, 5},
+                                                   {3, 4, 6},
+                                                   {0, 4, 5},
+                                                   {0xffffffff, 0xffffffff, 0xffffffff},
+                                                   {0x80000000, 0x80000000, 4}};
   for (const auto& lie : lies) {
     SmallIdx small;
     small.images = idx(kImages, lie, counting(60));

@@ -134,6 +134,18 @@ TEST(Npz, NoChangedByteChangesAnArrayUnnoticed) {
   expect_no_silent_change(folder / "a.npz");
 }
 
+TEST(Npz, TheLocalHeaderMustAgreeWithTheDirectory) {
+  const Folder folder;
+  write_sample(folder / "a.npz");
+  const Bytes whole = read_bytes(folder / "a.npz");
+  for (size_t at = 14; at < 26; ++at) {  // checksum and both sizes of the first member
+    write_byte(folder / "a.npz", at, whole[at] ^ 1);
+    EXPECT_TRUE(says(message_of<IoError>([&] { contents(folder / "a.npz"); }), {"arr_0.npy is described differently"}))
+        << at;
+    write_byte(folder / "a.npz", at, whole[at]);
+  }
+}
+
 TEST(Npz, AMissingArrayOrAnotherDtypeIsNamed) {
   const Folder folder;
   write_sample(folder / "a.npz");

@@ -24,6 +24,11 @@ TEST(Synthetic, AnyExtentsWork) {
   EXPECT_THROW(SyntheticDataset({.size = 0}), UserError);
 }
 
+TEST(Synthetic, ImageIHasClassIModuloClasses) {
+  const SyntheticDataset dataset({.size = 7, .classes = 3});
+  EXPECT_EQ(read_first(dataset, 7).labels, (std::vector<int64_t>{0, 1, 2, 0, 1, 2, 0}));
+}
+
 TEST(Synthetic, NeighboursTellTheClasses) {
   const SyntheticDataset training({.size = 2000, .channels = 1, .seed = 1}),
       fresh({.size = 100, .channels = 1, .seed = 2});
