@@ -73,7 +73,8 @@ void embedding_grad_cpu(const KernelArgs& k) {
       for (int64_t b = 0; b < B; ++b) {
         const int64_t row = k.in[1].as<int64_t>()[b];
         if (row < tile.begin || row >= tile.end) continue;
-        for (int64_t c = 0; c < C; ++c) out[row * C + c] += static_cast<Accum<X>>(k.in[0].as<X>()[b * C + c]);
+        const X* dy = k.in[0].as<X>() + b * C;
+        for (int64_t c = 0; c < C; ++c) out[row * C + c] = Y(static_cast<Accum<Y>>(out[row * C + c]) + static_cast<Accum<Y>>(dy[c]));
       }
     });
   });
