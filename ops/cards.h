@@ -9,6 +9,7 @@
   X(copy_card) X(reshape_card) X(stop_gradient_card) X(table_card) X(cast_card) \
   X(unpack_card) X(pack_card)                                                   \
   X(split_last_card) X(concat_last_card) X(split_first_card) X(concat_first_card) \
+  X(sample_ids_card) X(draw_normal_card) X(draw_integer_card) X(drop_labels_card) X(image_to_real_card) \
   X(gelu_card) X(gelu_grad_card)                                                \
   X(add_card) X(sum_leading_card)
 
