@@ -2,6 +2,7 @@
 // Normals are drawn a few hundred Philox blocks at a time, in loops over blocks that the compiler vectorises.
 #include "ops/images.h"
 #include "ops/ops.h"
+#include "ops/text.h"
 
 namespace shardit {
 namespace {
@@ -15,7 +16,7 @@ struct DrawAttrs : Attrs {
 
   Philox philox() const { return Philox(seed, purpose); }
   std::string text() const override {
-    return per_image.str() + " n=" + std::to_string(n) + " p=" + std::to_string(probability) +
+    return per_image.str() + " n=" + std::to_string(n) + " p=" + text_of(probability) +
            " seed=" + std::to_string(seed) + " purpose=" + std::to_string(static_cast<int>(purpose));
   }
 };
