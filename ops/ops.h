@@ -92,7 +92,8 @@ Value embedding_grad(Value dy, Value index, Shape table_shape);
 
 // [first + i] for i < count, first = counters[0] + counters[1] * count: step base and round of the micro-batch.
 Value sample_ids(Value counters, int64_t count);
-Value draw_normal(Value ids, Shape per_image, uint64_t seed, Purpose purpose);     // (B, per_image…), real
+// (B, per_image…), real. `lane` (1), int64, tells a sampler's steps apart; empty: lane 0.
+Value draw_normal(Value ids, Shape per_image, uint64_t seed, Purpose purpose, Value lane = {});
 Value draw_integer(Value ids, int64_t n, uint64_t seed, Purpose purpose);          // (B) int64 in [0, n)
 Value drop_labels(Value labels, Value ids, double probability, int64_t null_label, uint64_t seed);
 // uint8 to x / 127.5 - 1.
