@@ -23,7 +23,7 @@ class Edm : public Process {
   // weight(sigma) * (D(x0 + sigma n; sigma) - x0)^2, summed over the image
   Loss loss(const Network& network, Value x0, Value sigma, Value noise, Value y) const override {
     const auto scope = x0.graph->scope("edm");
-    const Value x = mix({}, x0, sigma, noise);
+    const Value x = add(x0, scale(sigma, noise));
     const Value weight = edm_coefficients(sigma, config_.sigma_data)[4];
     const Value squares = mean_squared_error(predict(network, x, sigma, y).estimate, x0);
     return {.per_image = scale(weight, squares), .factor = static_cast<double>(x0.shape().numel() / x0.shape()[0])};

@@ -130,7 +130,7 @@ const OpCard embedding_card = {
       return std::vector{n.real_of({n.in[1].shape[0], n.in[0].shape[1]})};
     },
     .grad = [](const GradArgs& g) { return std::vector{embedding_grad(g.dout[0], g.in[1], g.in[0].shape()), Value{}}; },
-    .cost = [](const NodeTypes& n) { return Cost{.bytes = 2.0 * static_cast<double>(n.out[0].bytes())}; },
+    .cost = [](const NodeTypes& n) { return Cost{.bytes = static_cast<double>(std::min(n.in[0].bytes(), n.out[0].bytes()) + n.out[0].bytes())}; },
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = embedding_cpu,

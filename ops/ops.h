@@ -49,7 +49,7 @@ Value sum_leading(Value x, Shape shape); // sums x over its leading axes down to
 
 // Per-image factors a, b (B): a * x, and a * x + b * y. Factors get no gradient.
 Value scale(Value a, Value x);
-Value mix(Value a, Value x, Value b, Value y);  // an empty `a` stands for 1
+Value mix(Value a, Value x, Value b, Value y);
 // c[0] x[0] + c[1] x[1] + …: factors from a vector of the step's numbers, fp64 inside. For samplers; no gradient.
 Value combine(Value factors, const std::vector<Value>& x);
 
