@@ -84,6 +84,7 @@ void check_names(const SafetensorsReader& reader, std::span<const StateTensor> t
 
 void import_weights(FileSystem& files, const std::string& path, std::span<const StateTensor> tensors,
                     std::span<const Constant> constants) {
+  REQUIRE(files.kind(path) == PathKind::kFile, path + " is no file: expected a safetensors file of weights");
   SafetensorsReader reader(files, path);
   check_names(reader, tensors, constants);
   for (const Constant& constant : constants)

@@ -168,6 +168,11 @@ TEST(Import, HoldsTheConstantsAgainstTheModels) {
   EXPECT_HAS(exporter.refusal(params), "relative_position_index has 1.000000 at element 2");
 }
 
+TEST(Import, OfAMissingFileIsTheUsersMistake) {
+  Exporter exporter;
+  EXPECT_HAS(exporter.refusal(exporter.model.params()), "out is no file: expected a safetensors file");
+}
+
 TEST(Import, OfADamagedFileIsAnIoError) {
   FaultyFiles files;
   files.put("out", "junk");
