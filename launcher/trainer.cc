@@ -96,7 +96,7 @@ class Trainer {
     metrics_->event("start", step_, {{"ranks", 1}, {"device", device_->name()}, {"threads", pool_.threads()}, {"parameters", setup_.layout.parameters()},
                                      {"config", resolved_text(config_)}, {"environment", machine_json(folder_.path)}, {"plan", plan},
                                      {"planned_bytes", program_->memory().arena_bytes}, {"allocated_bytes", program_->allocated_bytes()}});
-    if (checkpoint) metrics_->event("resume", step_, {{"digest", to_hex(checkpoint->manifest.root)}, {"path", checkpoint->path}});
+    if (checkpoint) metrics_->event("resume", step_, {{"digest", checkpoint->manifest.root.hex()}, {"path", checkpoint->path}});
     std::cout << "model: " << format_count(static_cast<double>(setup_.layout.parameters())) << " parameters | data: " << train_data_->name() << ", " << train_data_->size()
               << " images | " << pool_.threads() << " compute threads\nmemory: planned " << program_->memory().arena_bytes << " bytes, allocated "
               << program_->allocated_bytes() << " bytes (" << class_table(program_->memory()) << ")\n";
@@ -129,7 +129,7 @@ class Trainer {
     const std::vector<StateTensor> tensors = all_tensors(*program_, setup_);
     load_checkpoint(files_, checkpoint, tensors);
     step_ = saved.step;
-    std::cout << "resumed from " << checkpoint.path << ", digest " << to_hex(checkpoint.manifest.root) << "\n";
+    std::cout << "resumed from " << checkpoint.path << ", digest " << checkpoint.manifest.root.hex() << "\n";
   }
 
   // One update: K micro-batches, then clip, AdamW and EMA.
@@ -234,9 +234,9 @@ class Trainer {
     if (!save) return;
     const SaveReport& report = save->report;
     for (const std::string& note : report.notes) log_->say(note);
-    metrics_->event("save", save->step, {{"path", report.path}, {"bytes", report.bytes}, {"stall_ms", save->stall_ms}, {"total_ms", save->total_ms}, {"digest", to_hex(report.root)}});
+    metrics_->event("save", save->step, {{"path", report.path}, {"bytes", report.bytes}, {"stall_ms", save->stall_ms}, {"total_ms", save->total_ms}, {"digest", report.root.hex()}});
     log_->say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", stalled " + format_ms(save->stall_ms) + ", took " +
-              format_ms(save->total_ms) + "), digest " + to_hex(report.root));
+              format_ms(save->total_ms) + "), digest " + report.root.hex());
   }
 
   std::string device_kind() const { return std::string(device_->name()) + " " + build_facts().instruction_set; }

@@ -35,7 +35,7 @@ std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released
 int inspect(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
-  std::cout << (f.digest ? digest_line(checkpoint) + "\n" : f.json ? describe_json(checkpoint) + "\n" : describe_text(checkpoint, f.tensors));
+  std::cout << (f.digest ? digest_line(checkpoint) : f.json ? describe_json(checkpoint) : describe_text(checkpoint, f.tensors));
   return 0;
 }
 
@@ -43,7 +43,7 @@ int verify(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
   const int64_t bytes = verify_checkpoint(files, checkpoint);
-  std::cout << checkpoint.path << ": ok, " << format_bytes(static_cast<double>(bytes)) << " read, " << digest_line(checkpoint) << "\n";
+  std::cout << checkpoint.path << ": ok, " << format_bytes(static_cast<double>(bytes)) << " read, " << digest_line(checkpoint);
   return 0;
 }
 
@@ -84,7 +84,7 @@ int import_from(const Flags& f) {
   REQUIRE(!find_newest(files, f.b).checkpoint, f.b + " has checkpoints already: import starts a new run; choose another directory");
   RunState run{.seed = config.seed(), .config_text = resolved_text(config), .device_kind = "imported", .run_nonce = write_nonce(files, f.b)};
   const SaveReport report = save_checkpoint(files, f.b, run, all_tensors(program, setup));
-  std::cout << "wrote " << report.path << ", digest " << to_hex(report.root) << "\n";
+  std::cout << "wrote " << report.path << ", digest " << report.root.hex() << "\n";
   return 0;
 }
 
