@@ -109,8 +109,18 @@ Value log_normal(Value normal, double mean, double std);  // exp(mean + std * n)
 // Per image: the mean over the image of (pred - target)^2 -> (B).
 Value mean_squared_error(Value pred, Value target);
 Value mean_squared_error_grad(Value dloss, Value pred, Value target);
-// The learned-range variational term in bits per dimension -> (B); DDPM tables are those of model/ddpm.h. Its gradient
-// reaches `v` only: `eps` must be stopped by the caller.
+// The learned-range variational term in bits per dimension -> (B). Its gradient reaches `v` only: `eps` must be stopped
+// by the caller. eps, v, x0, xt (B, S, S, c); t (B) int64; schedule (T, kScheduleColumns) in the graph's real type, whose
+// row t holds the process at step t, computed in fp64. abar: the product of 1 - beta up to t; before: that up to t - 1.
+enum ScheduleColumn : int {
+  kSqrtRecipAbar,         // sqrt(1 / abar)
+  kSqrtRecipm1Abar,       // sqrt(1 / abar - 1)
+  kPosteriorMeanX0,       // beta sqrt(before) / (1 - abar): the factor of x0 in the mean of q(x[t-1] | xt, x0)
+  kPosteriorMeanXt,       // (1 - before) sqrt(1 - beta) / (1 - abar): the factor of xt
+  kPosteriorLogVariance,  // log(beta (1 - before) / (1 - abar)); row 0 repeats row 1's
+  kLogBeta,               // log beta
+  kScheduleColumns
+};
 Value variational_bound(Value eps, Value v, Value x0, Value xt, Value t, Value schedule);
 Value variational_bound_grad(Value dloss, Value eps, Value v, Value x0, Value xt, Value t, Value schedule);
 // sum over the images of weight * losses (B) -> scalar: with weight 1 / global_batch_size the loss of a micro-batch's share.
