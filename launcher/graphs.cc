@@ -23,17 +23,20 @@ Value counters_input(Graph& graph) { return input(graph, "step.counters", {DType
 // The micro-batch's gradient of one unit joins the step's gradient in the canonical order (design: One arithmetic).
 void fold_gradient(Graph& graph, const RunSetup& s, const Unit& unit, Value gradient, Value counters) {
   const Graph::Scope scope = graph.scope("fold " + unit.name);
-  if (s.precision.reduce != DType::kF32) gradient = cast(cast(gradient, s.precision.reduce), DType::kF32);
   const std::string name = "grad." + unit.name;
+  const bool rounded = s.precision.reduce != DType::kF32;
+  if (rounded) gradient = cast(gradient, s.precision.reduce);
   if (s.rounds() == 1) {
-    graph.keep(gradient, name, BufferClass::kGradients);
+    graph.keep(rounded ? cast(gradient, DType::kF32) : gradient, name, BufferClass::kGradients);
     return;
   }
+  // Groups of one are a plain left fold, as one group of all is.
+  const int64_t group = s.fold_group > 1 ? std::min(s.fold_group, s.rounds()) : s.rounds();
   const Value sum = input(graph, name, flat(unit), BufferClass::kGradients);
-  Value group;
-  if (s.rounds() > s.fold_group && s.fold_group > 1)
-    group = input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients);
-  fold(sum, group, gradient, counters, s.rounds(), s.fold_group);
+  if (group == s.rounds())
+    fold(sum, {}, gradient, counters, s.rounds(), group);
+  else
+    fold(input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients), sum, gradient, counters, s.rounds(), group);
 }
 
 }  // namespace

@@ -47,14 +47,17 @@ class Ddpm : public Process {
   }
 
   Value posterior_table(Graph& graph) const {
-    std::vector<double> rows;
+    std::vector<double> rows(static_cast<size_t>(schedule_.size() * kScheduleColumns));
     for (int64_t t = 0; t < schedule_.size(); ++t) {
-      const double alpha_bar = schedule_.alpha_bar[t];
-      const double row[kPosteriorColumns] = {std::sqrt(1 / alpha_bar), std::sqrt(1 / alpha_bar - 1), schedule_.posterior_mean_x0[t],
-                                             schedule_.posterior_mean_xt[t], schedule_.posterior_log_variance[t], std::log(schedule_.beta[t])};
-      rows.insert(rows.end(), row, row + kPosteriorColumns);
+      double* row = rows.data() + t * kScheduleColumns;
+      row[kSqrtRecipAbar] = std::sqrt(1 / schedule_.alpha_bar[t]);
+      row[kSqrtRecipm1Abar] = std::sqrt(1 / schedule_.alpha_bar[t] - 1);
+      row[kPosteriorMeanX0] = schedule_.posterior_mean_x0[t];
+      row[kPosteriorMeanXt] = schedule_.posterior_mean_xt[t];
+      row[kPosteriorLogVariance] = schedule_.posterior_log_variance[t];
+      row[kLogBeta] = std::log(schedule_.beta[t]);
     }
-    return reshape(table(graph, name("posterior"), rows), {schedule_.size(), kPosteriorColumns});
+    return reshape(table(graph, name("posterior"), rows), {schedule_.size(), kScheduleColumns});
   }
 
   // Tables of one name must be equal: the name holds all they depend on.
