@@ -14,6 +14,7 @@
   X(scale_card) X(mix_card) X(combine_card) X(lookup_card) X(edm_coefficients_card) X(log_normal_card) \
   X(mean_squared_error_card) X(mean_squared_error_grad_card) X(weighted_sum_card) X(expand_scalar_card) \
   X(variational_bound_card) X(variational_bound_grad_card) \
+  X(square_sum_card) X(gradient_norm_card) X(fold_card) X(adamw_card) X(adamw_copy_card) \
   X(gelu_card) X(gelu_grad_card)                                                \
   X(add_card) X(sum_leading_card) X(residual_stream_card)                       \
   X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \

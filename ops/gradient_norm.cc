@@ -1,0 +1,163 @@
+// The norm of all gradients, the same bits for any sharding: sums of squares that are exact in any order.
+//
+// A chunk's sum of squares is fp64 in a fixed order (each square of an fp32 number is exact). It becomes a fixed-point
+// number of three 64-bit limbs in units of 2^-96, 2^-48 and 1, where the lower two are kept below 2^48:
+//   - what lies below 2^-96 is rounded to nearest, per chunk, so the rounding does not depend on the order either;
+//   - a chunk sum of 2^38 or more (a chunk norm of 524288) or one that is not finite is left out and counted in the
+//     fourth number, the flag: gradient_norm then says "not finite" and nothing is updated;
+//   - limbs of different units or ranks may be added element by element, as int64: 15 spare bits in the lower limbs
+//   take
+//     32768 addends, the highest takes 2^24 chunks.
+#include "core/error.h"
+#include "ops/kernel.h"
+#include "ops/ops.h"
+#include "ops/text.h"
+
+namespace shardit {
+namespace {
+
+constexpr int kLimbBits = 48;
+constexpr double kLimb = 0x1p48, kTooLarge = 0x1p38;
+constexpr int64_t kLimbs = 3, kFlag = 3;
+const Type kLimbType = {DType::kI64, {kLimbs + 1}};
+
+struct Limbs {
+  int64_t at[kLimbs + 1] = {};
+
+  void carry() {
+    for (int i = 0; i < 2; ++i) {
+      at[i + 1] += at[i] >> kLimbBits;
+      at[i] &= (int64_t{1} << kLimbBits) - 1;
+    }
+  }
+  void add(const int64_t* other) {
+    for (int i = 0; i <= kLimbs; ++i) at[i] += other[i];
+    carry();
+  }
+  void add(double sum) {
+    if (!(sum < kTooLarge)) {
+      ++at[kFlag];
+      return;
+    }
+    const double whole = std::floor(sum), middle = (sum - whole) * kLimb, middle_whole = std::floor(middle);
+    at[2] += static_cast<int64_t>(whole);
+    at[1] += static_cast<int64_t>(middle_whole);
+    at[0] += static_cast<int64_t>(std::nearbyint((middle - middle_whole) * kLimb));
+    carry();
+  }
+  double value() const {
+    return static_cast<double>(at[2]) + (static_cast<double>(at[1]) + static_cast<double>(at[0]) / kLimb) / kLimb;
+  }
+};
+
+// kLanes interleaved sums, then the lanes in halves.
+template <typename T> double chunk_square_sum(const T* x) {
+  constexpr int64_t kLanes = 32;
+  double lanes[kLanes] = {};
+  for (int64_t i = 0; i < kChunk; i += kLanes)
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const double e = static_cast<Accum<T>>(x[i + l]);
+      lanes[l] += e * e;
+    }
+  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  return lanes[0];
+}
+
+constexpr int64_t kTileChunks = 64;
+
+int64_t square_sum_workspace(const NodeTypes& n, int) {
+  return tile_count(n.in[0].shape.numel() / kChunk, kTileChunks) * static_cast<int64_t>(sizeof(Limbs));
+}
+
+void square_sum_cpu(const KernelArgs& k) {
+  const int64_t chunks = k.in[0].numel() / kChunk, tiles = tile_count(chunks, kTileChunks);
+  Limbs* partial = reinterpret_cast<Limbs*>(k.workspace);
+  visit_real(k.in[0].dtype(), [&](auto t) {
+    using T = decltype(t);
+    k.pool->run(tiles, [&](int64_t i, int) {
+      const Tile tile = tile_at(chunks, kTileChunks, i);
+      Limbs sum;
+      for (int64_t c = tile.begin; c < tile.end; ++c) sum.add(chunk_square_sum(k.in[0].as<T>() + c * kChunk));
+      partial[i] = sum;
+    });
+  });
+  Limbs sum;
+  for (int64_t i = 0; i < tiles; ++i) sum.add(partial[i].at);
+  std::copy_n(sum.at, kLimbs + 1, k.out[0].as<int64_t>());
+}
+
+struct ClipAttrs : Attrs {
+  double clip = 0;
+  std::string text() const override { return text_of(clip); }
+};
+
+void gradient_norm_cpu(const KernelArgs& k) {
+  Limbs sum;
+  for (const TensorRef& limbs : k.in) sum.add(limbs.as<int64_t>());
+  const double clip = k.attr<ClipAttrs>().clip;
+  const bool finite = sum.at[kFlag] == 0;
+  const double norm = finite ? std::sqrt(sum.value()) : std::nan("");
+  double* out = k.out[0].as<double>();
+  out[0] = norm;
+  out[1] = clip > 0 && norm > clip ? clip / norm : 1.0;
+  out[2] = finite;
+}
+
+Value sample_norm(Value flat, double clip) { return gradient_norm({square_sum(flat), square_sum(flat)}, clip); }
+
+}  // namespace
+
+const OpCard square_sum_card = {
+    .name = "square_sum",
+    .shape =
+        [](const NodeTypes& n) {
+          REQUIRE(n.in[0].shape.rank() == 1 && n.in[0].shape[0] % kChunk == 0, "sums flat buffers of whole chunks of " +
+                                                                                   std::to_string(kChunk) + ", " +
+                                                                                   n.in[0].shape.str() + " is given");
+          return std::vector{kLimbType};
+        },
+    .cost =
+        [](const NodeTypes& n) {
+          return Cost{.flops = 2.0 * static_cast<double>(n.in[0].shape.numel()), .bytes = streamed(n)};
+        },
+    .in_roles = {Role::kExact},
+    .out_roles = {Role::kFixed},
+    .cpu = square_sum_cpu,
+    .workspace = square_sum_workspace,
+    .samples =
+        [] {  // read through the norm: the lowest limbs of fp32 and fp64 inputs have nothing in common
+          return Samples{{.in = {{DType::kF32, {130 * kChunk}}},
+                          .build = [](auto& v) { return std::vector{sample_norm(v[0], 0)}; }}};
+        },
+};
+
+const OpCard gradient_norm_card = {
+    .name = "gradient_norm",
+    .shape =
+        [](const NodeTypes& n) {
+          for (const Type& type : n.in)
+            REQUIRE(type == kLimbType, "expects results of square_sum, " + type.str() + " is given");
+          return std::vector{Type{DType::kF64, {3}}};
+        },
+    .cost = [](const NodeTypes& n) { return Cost{.bytes = streamed(n)}; },
+    .in_roles = {Role::kFixed},
+    .out_roles = {Role::kFixed},
+    .cpu = gradient_norm_cpu,
+    .samples =
+        [] {
+          return Samples{
+              {.in = {{DType::kF32, {kChunk}}}, .build = [](auto& v) { return std::vector{sample_norm(v[0], 0.5)}; }}};
+        },
+};
+
+Value square_sum(Value flat) { return flat.graph->add1(square_sum_card, {flat}); }
+
+Value gradient_norm(const std::vector<Value>& limbs, double clip) {
+  REQUIRE(!limbs.empty(), "gradient_norm: needs the sums of at least one unit");
+  auto attrs = std::make_shared<ClipAttrs>();
+  attrs->clip = clip;
+  return limbs[0].graph->add1(gradient_norm_card, limbs, attrs);
+}
+
+}  // namespace shardit
