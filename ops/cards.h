@@ -10,7 +10,8 @@
   X(gelu_card) X(gelu_grad_card)                                                \
   X(add_card) X(sum_leading_card)                                               \
   X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \
-  X(layer_norm_card) X(layer_norm_grad_card)
+  X(layer_norm_card) X(layer_norm_grad_card)                                    \
+  X(attention_card) X(attention_grad_card)
 
 namespace shardit {
 
