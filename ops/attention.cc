@@ -37,6 +37,8 @@ struct Sizes {
     const int64_t blocks = tile_count(tokens * whole_vectors(tokens), 65536);
     return tile_count(tokens, blocks);
   }
+  // Heads of an image that one tile of the forward pass computes, one after another: as many as leave 64 tiles.
+  int64_t head_run() const { return std::max<int64_t>(1, std::min(heads, images * heads / 64)); }
   // Images whose bias gradients one tile sums: as many as leave 64 tiles, at most 8.
   int64_t group() const { return std::max<int64_t>(1, std::min<int64_t>(8, images * heads / 64)); }
   int64_t groups() const { return tile_count(images, group()); }
@@ -57,7 +59,7 @@ Sizes sizes_of(const Shape& qkv, int heads) {
           .window = side_of(qkv[1])};
 }
 
-constexpr int64_t kSlack = 16;  // elements behind rows that are copied in whole vectors
+constexpr int64_t kSlack = 32;  // elements behind matrices whose rows are written in whole vectors
 
 // One thread's scratch. Made on a null base, it tells how many bytes it takes.
 template <typename S> struct Scratch {
@@ -122,6 +124,16 @@ template <typename T> struct Head {
         stride(3 * z.channels) {}
 };
 
+// Asks for row i of what the tile computes next: a head's rows lie far apart, where the hardware does not look ahead.
+template <typename T> void prefetch_row(const Sizes& z, const T* rows, int64_t stride, int64_t i) {
+  const char* row = reinterpret_cast<const char*>(rows + i * stride);
+  for (int64_t byte = 0; byte < z.depth * static_cast<int64_t>(sizeof(T)); byte += 64)
+    __builtin_prefetch(row + byte, 0, 2);
+}
+template <typename T> void prefetch_row(const Sizes& z, const Head<T>& head, int64_t i) {
+  for (const T* rows : {head.q, head.k, head.v}) prefetch_row(z, rows, head.stride, i);
+}
+
 template <typename T, typename S> const S* widen_row(int64_t n, const T* from, S* to) {
   for (int64_t i = 0; i < n; ++i) to[i] = static_cast<S>(from[i]);
   return to;
@@ -154,21 +166,31 @@ template <typename S> void compute_logits(const Sizes& z, int64_t begin, int64_t
     S* row = s.logits.data + i * s.logits.stride;
     // A run is stored as a whole vector: the next run, or the padding, overwrites what is too much.
     for_table_runs<S>(z, begin + i, [&](int64_t key, int64_t at, int64_t) { store(row + key, load(s.table + at)); });
-    std::fill(row + z.tokens, row + whole_vectors(z.tokens), -std::numeric_limits<S>::infinity());
+    for (int64_t j = z.tokens; j < whole_vectors(z.tokens); j += kVectorLanes<S>)
+      store(row + j, broadcast(-std::numeric_limits<S>::infinity()));
   }
   multiply<S>(rows, z.tokens, z.depth, left(s.query), fixed(s.key_t), s.logits, true);
 }
 
-// row = exp(row - max); returns max and the sum.
-template <typename S> std::pair<S, S> exponentiate(S* row, int64_t padded) {
+// Per row: max of the logits, which become exp(logit - max), and their sum in s.per_row.
+template <typename S, typename F>
+void exponentiate(const Sizes& z, int64_t rows, S* max, const Scratch<S>& s, F&& after_row) {
   constexpr int64_t kLanes = kVectorLanes<S>;
-  Vector<S> largest = load(row);
-  for (int64_t j = kLanes; j < padded; j += kLanes) largest = maximum(largest, load(row + j));
-  const S max = largest_lane(largest);
-  for (int64_t j = 0; j < padded; ++j) row[j] = exp_of(row[j] - max);
-  Vector<S> total{};
-  for (int64_t j = 0; j < padded; j += kLanes) total += load(row + j);
-  return {max, sum(total)};
+  const int64_t padded = whole_vectors(z.tokens);
+  for (int64_t i = 0; i < rows; ++i) {
+    S* row = s.logits.data + i * s.logits.stride;
+    Vector<S> largest = load(row), total{};
+    for (int64_t j = kLanes; j < padded; j += kLanes) largest = maximum(largest, load(row + j));
+    const S top = largest_lane(largest);
+    max[i] = top;
+    for (int64_t j = 0; j < padded; j += kLanes) {
+      const Vector<S> p = exp_of(load(row + j) - top);
+      store(row + j, p);
+      total += p;
+    }
+    s.per_row[i] = sum(total);
+    after_row(i);
+  }
 }
 
 // Keys or values of one head, widened, with zero rows up to whole vectors.
@@ -206,6 +228,11 @@ template <typename S, typename T> S dot_shifted(int64_t n, const S* d, const T* 
   return result;
 }
 
+// to += from, padded rows.
+template <typename S> void add_row(int64_t n, const S* from, S* to) {
+  for (int64_t i = 0; i < whole_vectors(n); i += kVectorLanes<S>) store(to + i, load(to + i) + load(from + i));
+}
+
 // Calls f with the element type of qkv, which is input `first`, of qkv_time and of the bias.
 template <typename F> void visit_elements(const KernelArgs& k, int first, F&& f) {
   for (int i : {1, 2}) CHECK(k.in[first + i].dtype() == k.in[first].dtype()) << "attention mixes element types";
@@ -213,9 +240,11 @@ template <typename F> void visit_elements(const KernelArgs& k, int first, F&& f)
 }
 
 template <typename T>
-void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, const Scratch<Accum<T>>& s) {
+void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, bool more,
+                    const Scratch<Accum<T>>& s) {
   using S = Accum<T>;
   const Head<const T> in(z, k.in[0].as<T>(), image, head);
+  const Head<const T> next(z, k.in[0].as<T>(), image, more ? head + 1 : head);
   const T* time = k.in[1].as<T>() + image * 3 * z.channels + head * z.depth;
   T* out = k.out[0].as<T>() + image * z.tokens * z.channels + head * z.depth;
   S* lse = k.out[1].as<S>() + (image * z.heads + head) * z.tokens;
@@ -229,11 +258,11 @@ void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t 
     const int64_t rows = std::min(grain, z.tokens - begin);
     widen<S>(rows, z.depth, in.q + begin * in.stride, in.stride, widen_row(z.depth, time, s.time), scale, s.query);
     compute_logits(z, begin, rows, s);
-    for (int64_t i = 0; i < rows; ++i) {
-      const auto [max, total] = exponentiate(s.logits.data + i * s.logits.stride, whole_vectors(z.tokens));
-      lse[begin + i] = max + std::log(total);
-      s.per_row[i] = S(1) / total;
-    }
+    exponentiate(z, rows, lse + begin, s, [&](int64_t i) {
+      if (more) prefetch_row(z, next, begin + i);
+    });
+    for (int64_t i = 0; i < rows; ++i) lse[begin + i] += log_of(s.per_row[i]);
+    for (int64_t i = 0; i < rows; ++i) s.per_row[i] = S(1) / s.per_row[i];
     multiply<S>(rows, z.depth, z.tokens, left(s.logits), fixed(s.value), s.out, false);
     widen_row(z.depth, time + 2 * z.channels, s.time);
     for (int64_t i = 0; i < rows; ++i)
@@ -241,14 +270,20 @@ void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t 
   }
 }
 
-// dl = p (dp - delta) for a block, p = exp(l - lse); in place of dp and l. `lse` begins at the block.
-template <typename S> void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S>& s) {
+// dl = p (dp - delta) for a block, p = exp(l - lse); in place of dp and l. `lse` begins at the block;
+// after_row(i) is called as rows are done.
+template <typename S, typename F>
+void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S>& s, F&& after_row) {
   const int64_t padded = whole_vectors(z.tokens);
   for (int64_t i = 0; i < rows; ++i) {
     S *p = s.logits.data + i * s.logits.stride, *dl = s.dlogits.data + i * s.dlogits.stride;
     const S log_sum = lse[i], delta = s.per_row[i];
-    for (int64_t j = 0; j < padded; ++j) p[j] = exp_of(p[j] - log_sum);
-    for (int64_t j = 0; j < padded; ++j) dl[j] = p[j] * (dl[j] - delta);
+    for (int64_t j = 0; j < padded; j += kVectorLanes<S>) {
+      const Vector<S> probability = exp_of(load(p + j) - log_sum);
+      store(p + j, probability);
+      store(dl + j, probability * (load(dl + j) - delta));
+    }
+    after_row(i);
   }
 }
 
@@ -269,22 +304,25 @@ void add_to_table(const Sizes& z, int64_t begin, int64_t rows, PaddedMatrix<cons
 // The gradients of one head of one image. Its bias gradient is added to s.table_grad or, where an image is one block,
 // its logit gradients to s.dlogits_sum, which is cheaper.
 template <typename T>
-void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, const Scratch<Accum<T>>& s) {
+void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, bool more,
+                         const Scratch<Accum<T>>& s) {
   using S = Accum<T>;
   const Head<const T> in(z, k.in[1].as<T>(), image, head);
+  const Head<const T> next(z, k.in[1].as<T>(), more ? image + 1 : image, head);
   const Head<T> din(z, k.out[0].as<T>(), image, head);
   const T* time = k.in[2].as<T>() + image * 3 * z.channels + head * z.depth;
   T* dtime = k.out[1].as<T>() + image * 3 * z.channels + head * z.depth;
   const int64_t at = image * z.tokens * z.channels + head * z.depth;
   const T *dout = k.in[0].as<T>() + at, *out = k.in[4].as<T>() + at;
+  const int64_t next_image = z.tokens * z.channels;
   const S* lse = k.in[5].as<S>() + (image * z.heads + head) * z.tokens;
   const S scale = S(1) / std::sqrt(static_cast<S>(z.depth)), *no_shift = nullptr;
   const int64_t grain = z.block_rows();
 
   widen_transposed(z, in.v, in.stride, s.key, s.value_t);
   widen_transposed(z, in.k, in.stride, s.key, s.key_t);
-  std::fill(s.dtime_q, s.dtime_q + z.depth, S(0));
-  std::fill(s.dtime_v, s.dtime_v + z.depth, S(0));
+  std::fill(s.dtime_q, s.dtime_q + whole_vectors(z.depth), S(0));
+  std::fill(s.dtime_v, s.dtime_v + whole_vectors(z.depth), S(0));
   for (int64_t begin = 0; begin < z.tokens; begin += grain) {
     const int64_t rows = std::min(grain, z.tokens - begin);
     const bool accumulate = begin > 0;
@@ -294,23 +332,29 @@ void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int
     for (int64_t i = 0; i < rows; ++i) {
       const S* d = s.dout.data + i * s.dout.stride;
       s.per_row[i] = dot_shifted(z.depth, d, out + (begin + i) * z.channels, s.time);
-      for (int64_t c = 0; c < z.depth; ++c) s.dtime_v[c] += d[c];
+      add_row(z.depth, d, s.dtime_v);
     }
     compute_logits(z, begin, rows, s);
     multiply<S>(rows, z.tokens, z.depth, left(s.dout), fixed(s.value_t), s.dlogits, false);
-    compute_dlogits(z, rows, lse + begin, s);
+    compute_dlogits(z, rows, lse + begin, s, [&](int64_t i) {
+      if (!more) return;
+      prefetch_row(z, next, begin + i);
+      prefetch_row(z, dout + next_image, z.channels, begin + i);
+      prefetch_row(z, out + next_image, z.channels, begin + i);
+    });
     multiply<S>(z.tokens, z.depth, rows, left_transposed(s.logits), fixed(s.dout), s.dvalue, accumulate);
     multiply<S>(z.tokens, z.depth, rows, left_transposed(s.dlogits), fixed(s.query), s.dkey, accumulate);
     multiply<S>(rows, z.depth, z.tokens, left(s.dlogits), fixed(s.key), s.out, false);
     for (int64_t i = 0; i < rows; ++i) {
       const S* dq = s.out.data + i * s.out.stride;
       narrow_row(z.depth, dq, scale, no_shift, din.q + (begin + i) * din.stride);
-      for (int64_t c = 0; c < z.depth; ++c) s.dtime_q[c] += dq[c];
+      add_row(z.depth, dq, s.dtime_q);
     }
     if (rows < z.tokens)
       add_to_table(z, begin, rows, fixed(s.dlogits), s.table_grad);
     else
-      for (int64_t i = 0; i < rows * z.token_stride(); ++i) s.dlogits_sum.data[i] += s.dlogits.data[i];
+      for (int64_t i = 0; i < rows; ++i)
+        add_row(z.tokens, s.dlogits.data + i * s.dlogits.stride, s.dlogits_sum.data + i * s.dlogits_sum.stride);
   }
   for (int64_t j = 0; j < z.tokens; ++j) {
     narrow_row(z.depth, s.dkey.data + j * s.dkey.stride, S(1), no_shift, din.k + j * din.stride);
@@ -327,9 +371,12 @@ void attention_cpu(const KernelArgs& k) {
   visit_elements(k, 0, [&]<typename T>(T) {
     using S = Accum<T>;
     const Sizes z = sizes_of(k.in[0].shape(), k.attr<AttentionAttrs>().heads);
-    k.pool->run(z.images * z.heads, [&](int64_t tile, int thread) {
+    const int64_t runs = tile_count(z.heads, z.head_run());
+    k.pool->run(z.images * runs, [&](int64_t tile, int thread) {
       const Scratch<S> scratch(z, false, reinterpret_cast<S*>(k.workspace + thread * scratch_bytes<S>(z, false)));
-      attention_head<T>(k, z, tile / z.heads, tile % z.heads, scratch);
+      const Tile heads = tile_at(z.heads, z.head_run(), tile % runs);
+      for (int64_t head = heads.begin; head < heads.end; ++head)
+        attention_head<T>(k, z, tile / runs, head, head + 1 < heads.end, scratch);
     });
   });
 }
@@ -353,7 +400,8 @@ void attention_grad_cpu(const KernelArgs& k) {
       std::fill(s.table_grad, s.table_grad + table + kSlack, S(0));
       const bool one_block = z.block_rows() == z.tokens;
       if (one_block) std::fill(s.dlogits_sum.data, s.dlogits_sum.data + z.tokens * z.token_stride() + kSlack, S(0));
-      for (int64_t image = images.begin; image < images.end; ++image) attention_grad_head<T>(k, z, image, head, s);
+      for (int64_t image = images.begin; image < images.end; ++image)
+        attention_grad_head<T>(k, z, image, head, image + 1 < images.end, s);
       if (one_block) add_to_table(z, 0, z.tokens, fixed(s.dlogits_sum), s.table_grad);
       std::copy(s.table_grad, s.table_grad + table, partial + tile * table);
     });

@@ -32,6 +32,22 @@ inline float exp_of(float x) {
 }
 inline double exp_of(double x) { return std::exp(x); }
 
+// log x of a normal x > 0: x = 2^k m, sqrt(1/2) <= m < sqrt(2), log m = 2 atanh s by its series, s = (m - 1) / (m + 1).
+// Absolute error below 1e-7 near 1, relative error below 2 ulp elsewhere.
+inline float log_of(float x) {
+  const int32_t bits = std::bit_cast<int32_t>(x) - 0x3f3504f3;  // sqrt(1/2)
+  const float k = static_cast<float>(bits >> 23);
+  const float m = std::bit_cast<float>((bits & 0x7fffff) + 0x3f3504f3);
+  const float s = (m - 1.0f) / (m + 1.0f), z = s * s;
+  float p = 2.0f / 9;
+  p = std::fma(p, z, 2.0f / 7);
+  p = std::fma(p, z, 2.0f / 5);
+  p = std::fma(p, z, 2.0f / 3);
+  p = std::fma(p, z, 2.0f);
+  return std::fma(k, 0.693359375f, std::fma(s, p, k * -2.12194440e-4f));  // log 2 in two parts
+}
+inline double log_of(double x) { return std::log(x); }
+
 // tanh x = 1 - 2 / (e^2x + 1): absolute error below 2e-7, which is what its users (GELU, logistic tails) need.
 inline float tanh_of(float x) { return 1.0f - 2.0f / (exp_of(2.0f * x) + 1.0f); }
 inline double tanh_of(double x) { return std::tanh(x); }

@@ -152,6 +152,7 @@ void widen(int64_t rows, int64_t columns, const T* from, int64_t from_stride, co
       const Vector<S> v = load(x + i);
       store(y + i, shift ? (v + load(shift + i)) * scale : v * scale);
     }
+    if (whole == padded) continue;
     for (int64_t i = whole; i < columns; ++i) y[i] = (static_cast<S>(x[i]) + (shift ? shift[i] : S(0))) * scale;
     for (int64_t i = columns; i < padded; ++i) y[i] = 0;
   }

@@ -95,6 +95,28 @@ inline Vector<double> fma(Vector<double> a, Vector<double> b, Vector<double> c) 
 
 template <typename V> inline V maximum(V a, V b) { return a > b ? a : b; }
 
+// The bits of exp_of (ops/math.h) in every lane.
+inline Vector<float> exp_of(Vector<float> x) {
+  typedef int32_t I32 __attribute__((vector_size(64)));
+  Vector<float> clamped = maximum(x, broadcast(-87.33f));
+  clamped = clamped < 88.72f ? clamped : broadcast(88.72f);
+  const float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, half to even
+  const Vector<float> k = (clamped * 1.44269504088896341f + kRound) - kRound;
+  Vector<float> r = fma(k, broadcast(-0.693359375f), clamped);
+  r = fma(k, broadcast(2.12194440e-4f), r);
+  Vector<float> p = broadcast(1.0f / 5040);
+  for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = fma(p, r, broadcast(c));
+  const I32 e = __builtin_convertvector(k, I32), half = e >> 1;
+  p = p * reinterpret_cast<Vector<float>>((half + 127) << 23) * reinterpret_cast<Vector<float>>((e - half + 127) << 23);
+  p = x < -87.33f ? Vector<float>{} : p;
+  p = x > 88.72f ? broadcast(__builtin_inff()) : p;
+  return x == x ? p : x;
+}
+inline Vector<double> exp_of(Vector<double> x) {
+  for (int i = 0; i < kVectorLanes<double>; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
 // Over the lanes, in halves: 16 to 8 to 4 to 2 to 1.
 inline float sum(Vector<float> v) {
   v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -107,10 +129,30 @@ inline double sum(Vector<double> v) {
   v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1);
   return v[0] + v[1];
 }
-template <typename V> inline auto largest_lane(V v) {
-  auto m = v[0];
-  for (size_t i = 1; i < sizeof v / sizeof m; ++i) m = v[i] > m ? v[i] : m;
-  return m;
+inline float largest_lane(Vector<float> v) {
+  v = maximum(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  v = maximum(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3));
+  v = maximum(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
+  return v[0] > v[1] ? v[0] : v[1];
+}
+inline double largest_lane(Vector<double> v) {
+  v = maximum(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
+  v = maximum(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1));
+  return v[0] > v[1] ? v[0] : v[1];
+}
+
+// a0 b0 a1 b1 … of the lower and of the upper halves.
+inline Vector<float> zip_low(Vector<float> a, Vector<float> b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Vector<float> zip_high(Vector<float> a, Vector<float> b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+inline Vector<double> zip_low(Vector<double> a, Vector<double> b) {
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+inline Vector<double> zip_high(Vector<double> a, Vector<double> b) {
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
 // a0 b0 a1 b1 … of the lower and of the upper halves.
