@@ -155,18 +155,4 @@ inline Vector<double> zip_high(Vector<double> a, Vector<double> b) {
   return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
-// a0 b0 a1 b1 … of the lower and of the upper halves.
-inline Vector<float> zip_low(Vector<float> a, Vector<float> b) {
-  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-inline Vector<float> zip_high(Vector<float> a, Vector<float> b) {
-  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-inline Vector<double> zip_low(Vector<double> a, Vector<double> b) {
-  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-inline Vector<double> zip_high(Vector<double> a, Vector<double> b) {
-  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
 }  // namespace shardit
