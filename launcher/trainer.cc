@@ -89,7 +89,7 @@ class Trainer {
     initialize_state(*program_, setup_);
     if (checkpoint) resume(*checkpoint);
     if (!setup_.travels_in_fp32()) program_->run("refresh");
-    write_file_atomically(folder_.config(), resolved_text(config_));
+    store_config();
     metrics_.emplace(folder_.metrics(), step_);
     Json plan = Json::array();
     for (const ClassBytes& row : class_bytes(program_->memory())) plan.push_back({{"class", row.name}, {"bytes", row.bytes}});
@@ -100,6 +100,14 @@ class Trainer {
     std::cout << "model: " << format_count(static_cast<double>(setup_.layout.parameters())) << " parameters | data: " << train_data_->name() << ", " << train_data_->size()
               << " images | " << pool_.threads() << " compute threads\nmemory: planned " << program_->memory().arena_bytes << " bytes, allocated "
               << program_->allocated_bytes() << " bytes (" << class_table(program_->memory()) << ")\n";
+  }
+
+  // The resolved config, whole or not at all.
+  void store_config() {
+    const std::string partial = folder_.config() + ".partial";
+    if (files_.kind(partial) == PathKind::kFile) files_.remove_file(partial);
+    write_file(files_, partial, resolved_text(config_));
+    files_.rename(partial, folder_.config());
   }
 
   std::optional<Checkpoint> checkpoint_to_resume() {
