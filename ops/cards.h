@@ -15,6 +15,7 @@
   X(mean_squared_error_card) X(mean_squared_error_grad_card) X(weighted_sum_card) X(expand_scalar_card) \
   X(variational_bound_card) X(variational_bound_grad_card) \
   X(square_sum_card) X(gradient_norm_card) X(fold_card) X(adamw_card) X(adamw_copy_card) \
+  X(guide_card) X(learned_noise_card) \
   X(gelu_card) X(gelu_grad_card)                                                \
   X(add_card) X(sum_leading_card) X(residual_stream_card)                       \
   X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \

@@ -52,7 +52,7 @@ struct Limbs {
 
 // kLanes interleaved sums, then the lanes in halves.
 template <typename T> double chunk_square_sum(const T* x) {
-  constexpr int64_t kLanes = 32;
+  constexpr int64_t kLanes = 16;  // four 256-bit or two 512-bit sums: more spill
   double lanes[kLanes] = {};
   for (int64_t i = 0; i < kChunk; i += kLanes)
     for (int64_t l = 0; l < kLanes; ++l) {

@@ -47,10 +47,10 @@ Value add(Value x, Value y);             // same shape, type of x; or y lacks x'
 Value residual_stream(Value x);          // x in the type of the residual stream (precision.residual), which add() keeps
 Value sum_leading(Value x, Shape shape); // sums x over its leading axes down to `shape`; fixed order
 
-// Per-image factors a, b (B): a * x, and a * x + b * y. Factors get no gradient.
+// Per-image factors a, b (B): a * x, and a * x + b * y, in fp32 whatever the types of x and y. Factors get no gradient.
 Value scale(Value a, Value x);
 Value mix(Value a, Value x, Value b, Value y);
-// c[0] x[0] + c[1] x[1] + …: factors from a vector of the step's numbers, fp64 inside. For samplers; no gradient.
+// c[0] x[0] + c[1] x[1] + …: factors fp64, one per term, fp64 inside, the type of x[0]. For samplers; no gradient.
 Value combine(Value factors, const std::vector<Value>& x);
 
 // ---- linear algebra ----------------------------------------------------------------------------------------------
@@ -135,11 +135,15 @@ Value learned_noise(Value v, Value z, Value bounds);
 
 // ---- optimizer ---------------------------------------------------------------------------------------------------
 
-// The sum of squares of a flat buffer of whole chunks, exact in any order: three 64-bit limbs and a non-finite flag (4).
+// The sum of squares of a flat buffer of whole chunks, exact in any order: three limbs and a flag, int64 (4). Results of
+// parts of a buffer may be added element by element, in any order. The flag counts chunks that are not finite.
 Value square_sum(Value flat);
-// Limbs of all units -> (norm, clip factor, finite), fp64. clip <= 0: no clipping.
+// Limbs of all units -> (norm, clip factor, finite), fp64: min(1, clip / norm), where clip <= 0 means no clipping. The
+// norm is NaN where it is not finite.
 Value gradient_norm(const std::vector<Value>& limbs, double clip);
-// The fixed two-level order of micro-batch gradients: counters[1] is the round. Updates inner and outer in place.
+// The fixed two-level order of micro-batch gradients, one round: counters[1] says which. inner and outer are updated in
+// place and returned; the last one is the sum after the last round. With rounds <= group there is one group: outer is
+// empty. `gradient` comes in the type it is rounded to, fp32 or a cast to precision.reduce; sums are fp32.
 std::vector<Value> fold(Value inner, Value outer, Value gradient, Value counters, int64_t rounds, int64_t group);
 
 struct AdamWAttrs : Attrs {
@@ -148,9 +152,10 @@ struct AdamWAttrs : Attrs {
   std::string text() const override;
 };
 // One pass over a unit: master, m, v and every EMA are updated in place; the last result is the weight in `compute`
-// type where that differs from fp32. numbers (fp64): lr, 1 - beta1^t, 1 - beta2^t, then one EMA decay each.
-// norm: the result of gradient_norm; nothing is written where it is not finite.
+// type if `compute_copy`. numbers (fp64): lr, 1 - beta1^t, 1 - beta2^t, then one EMA decay each.
+// norm: the result of gradient_norm; nothing changes where it is not finite. The results: master, m, v, EMAs, copy.
 struct AdamWState { Value master, m, v; std::vector<Value> ema; };
-std::vector<Value> adamw(const AdamWState& state, Value gradient, Value norm, Value numbers, const AdamWAttrs& attrs, bool compute_copy);
+std::vector<Value> adamw(const AdamWState& state, Value gradient, Value norm, Value numbers, const AdamWAttrs& attrs,
+                         bool compute_copy);
 
 }  // namespace shardit
