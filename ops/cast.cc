@@ -81,8 +81,19 @@ struct CastAttrs : Attrs {
   std::string text() const override { return name_of(dtype); }
 };
 
+// The one kernel that mixes fp64 with the others: sampler states are fp64, networks are not.
 void cast_cpu(const KernelArgs& k) {
-  map_elements(k, [](auto x) { return x; });
+  visit_real(k.in[0].dtype(), [&]<typename X>(X) {
+    visit_real(k.out[0].dtype(), [&]<typename Y>(Y) {
+      const X* x = k.in[0].as<X>();
+      Y* y = k.out[0].as<Y>();
+      const int64_t n = k.out[0].numel();
+      k.pool->run(tile_count(n, kPointwiseTile), [&](int64_t t, int) {
+        const Tile tile = tile_at(n, kPointwiseTile, t);
+        for (int64_t i = tile.begin; i < tile.end; ++i) y[i] = Y(static_cast<Accum<Y>>(static_cast<Accum<X>>(x[i])));
+      });
+    });
+  });
 }
 
 }  // namespace
@@ -96,7 +107,8 @@ const OpCard cast_card = {
     .out_roles = {Role::kFixed},
     .cpu = cast_cpu,
     .samples = [] {
-      return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], v[0].dtype())}; }}};
+      return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], v[0].dtype())}; }},
+                     {.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], DType::kF64)}; }}};
     },
 };
 

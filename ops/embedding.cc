@@ -8,19 +8,26 @@ namespace {
 
 constexpr int64_t kHalf = 128;  // frequencies of the timestep embedding
 
+// Frequency and angle are rounded to fp32, as the released model computes them: at t near 1000 that moves the angle by
+// 1e-4, which a network trained with it must see again.
+float frequency(int64_t i) {
+  const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(i) / static_cast<float>(kHalf);
+  return static_cast<float>(std::exp(static_cast<double>(exponent)));
+}
+
+float time_of(const TensorRef& t, int64_t b) {
+  if (t.dtype() == DType::kI64) return static_cast<float>(t.as<int64_t>()[b]);
+  return t.dtype() == DType::kF64 ? static_cast<float>(t.as<double>()[b]) : t.as<float>()[b];
+}
+
 void timestep_cpu(const KernelArgs& k) {
-  const TensorRef& t = k.in[0];
   visit_real(k.out[0].dtype(), [&]<typename Y>(Y) {
-    for (int64_t b = 0; b < t.numel(); ++b) {
-      double time;
-      if (t.dtype() == DType::kI64) time = static_cast<double>(t.as<int64_t>()[b]);
-      else if (t.dtype() == DType::kF64) time = t.as<double>()[b];
-      else time = static_cast<double>(t.as<float>()[b]);
+    for (int64_t b = 0; b < k.in[0].numel(); ++b) {
       Y* y = k.out[0].as<Y>() + b * 2 * kHalf;
       for (int64_t i = 0; i < kHalf; ++i) {
-        const double angle = time * std::exp(-std::log(10000.0) * static_cast<double>(i) / static_cast<double>(kHalf));
-        y[i] = Y(static_cast<Accum<Y>>(std::cos(angle)));
-        y[kHalf + i] = Y(static_cast<Accum<Y>>(std::sin(angle)));
+        const float angle = time_of(k.in[0], b) * frequency(i);
+        y[i] = Y(static_cast<Accum<Y>>(std::cos(static_cast<double>(angle))));
+        y[kHalf + i] = Y(static_cast<Accum<Y>>(std::sin(static_cast<double>(angle))));
       }
     }
   });
