@@ -59,7 +59,7 @@ Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const Pass
   const Parameters weights(graph, s.layout, s.weights());
   const Loss loss = s.process->loss(network_of(weights, s), in.x0, in.time, in.noise, in.y);
   const Graph::Scope loss_scope = graph.scope("loss");
-  const Value total = weighted_sum(loss.per_image, loss.factor / static_cast<double>(s.global_batch));
+  const Value total = weighted_sum(loss.per_image, 1 / static_cast<double>(s.global_batch));
   graph.keep(total, "step.loss");
   if (observer) observer("build", graph);
 

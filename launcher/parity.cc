@@ -96,7 +96,7 @@ class Parity {
     const int64_t steps = golden_.shape("train.x0")[0];
     Graph constants;
     std::vector<NamedGraph> graphs = {{"micro_step", lower(build_micro_step(setup_, given_inputs, nullptr), setup_, constants)},
-                                      {"update", build_update(setup_)},
+                                      {"update", lower(build_update(setup_), setup_, constants)},
                                       {"terms", lower(loss_terms(), setup_, constants)}};
     Program& program = start(std::move(graphs), constants);
     const std::vector<float> x0 = golden_.images("train.x0"), noise = golden_.images("train.noise");

@@ -47,7 +47,7 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
   const auto add = [&](const std::string& name, const Graph& graph) { graphs.push_back({name, lower(graph, setup, constants)}); };
   if (o.training) {
     add("micro_step", build_micro_step(setup, o.loss_inputs, nullptr));
-    graphs.push_back({"update", build_update(setup)});
+    add("update", build_update(setup));
   }
   if (o.snapshot) graphs.push_back({"snapshot", build_snapshot(setup)});
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
@@ -85,7 +85,7 @@ std::string dump_graph(const RunSetup& setup, const std::string& wanted, int thr
   };
   Graph constants;
   const Graph micro_step = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
-  if (wanted == "update") text = build_update(setup).dump();
+  if (wanted == "update") text = lower(build_update(setup), setup, constants).dump();
   if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);
   REQUIRE(!text.empty(), "--dump-graph: there is no stage '" + wanted + "': expected one of " + stages + ", plan, update");
   return text;

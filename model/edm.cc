@@ -20,13 +20,13 @@ class Edm : public Process {
   }
   DType time_dtype() const override { return DType::kF32; }
 
-  // weight(sigma) * (D(x0 + sigma n; sigma) - x0)^2, summed over the image
+  // weight(sigma) * (D(x0 + sigma n; sigma) - x0)^2
   Loss loss(const Network& network, Value x0, Value sigma, Value noise, Value y) const override {
     const auto scope = x0.graph->scope("edm");
     const Value x = add(x0, scale(sigma, noise));
     const Value weight = edm_coefficients(sigma, config_.sigma_data)[4];
     const Value squares = mean_squared_error(predict(network, x, sigma, y).estimate, x0);
-    return {.per_image = scale(weight, squares), .factor = static_cast<double>(x0.shape().numel() / x0.shape()[0])};
+    return {.per_image = scale(weight, squares)};
   }
 
   // D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)

@@ -14,10 +14,11 @@ namespace shardit {
 
 using Network = std::function<Value(Value x, Value t, Value y)>;
 
-// Losses per image (B); training minimises `factor` times their mean over the global batch.
+// Losses per image (B): means over the image's elements, so that printed losses, gradient norms and clipping mean the
+// same for every process and image size. Training minimises their mean over the global batch. (EDM's paper sums over
+// the image: a constant factor, which Adam does not see.)
 struct Loss {
   Value per_image;
-  double factor = 1;       // EDM: the image's elements, since its loss is a sum over them
   Value mse, variational;  // DDPM's two terms; empty where the process has no such term
 };
 

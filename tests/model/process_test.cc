@@ -30,7 +30,7 @@ struct LossGraph {
     const Value time = process.time_dtype() == DType::kI64 ? input(graph, "time", {DType::kI64, {kBatch}}, BufferClass::kActivations) : real("time", {kBatch});
     const Parameters weights(graph, layout, "master");
     const Loss loss = process.loss([&](Value a, Value b, Value l) { return diffit(weights, config, a, b, l); }, x0, time, noise, y);
-    const Value total = weighted_sum(loss.per_image, loss.factor / kBatch);
+    const Value total = weighted_sum(loss.per_image, 1.0 / kBatch);
     graph.name_output(total, "loss");
     const auto gradients = differentiate(graph, total, weights.units());
     for (size_t u = 0; u < gradients.size(); ++u) graph.name_output(gradients[u], "grad." + layout.units[u].name);
