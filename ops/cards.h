@@ -11,7 +11,8 @@
   X(add_card) X(sum_leading_card)                                               \
   X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \
   X(layer_norm_card) X(layer_norm_grad_card)                                    \
-  X(attention_card) X(attention_grad_card)
+  X(attention_card) X(attention_grad_card)                                      \
+  X(linear_gelu_card) X(linear_dgrad_gelu_card)
 
 namespace shardit {
 
