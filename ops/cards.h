@@ -12,7 +12,10 @@
   X(linear_card) X(linear_dgrad_card) X(linear_wgrad_card)                      \
   X(layer_norm_card) X(layer_norm_grad_card)                                    \
   X(attention_card) X(attention_grad_card)                                      \
-  X(linear_gelu_card) X(linear_dgrad_gelu_card)
+  X(linear_gelu_card) X(linear_dgrad_gelu_card)                                 \
+  X(silu_card) X(silu_grad_card) X(patchify_card) X(unpatchify_card)            \
+  X(timestep_embedding_card) X(position_table_card)                             \
+  X(embedding_card) X(embedding_grad_card)
 
 namespace shardit {
 
