@@ -1,21 +1,11 @@
-// GELU, tanh form (Hendrycks & Gimpel 2016):  y = x/2 * (1 + tanh(u)),  u = sqrt(2/pi) * (x + 0.044715 x^3)
-//   dy/dx = (1 + tanh u)/2 + x/2 * (1 - tanh^2 u) * du/dx
+// GELU and its gradient (formulas in gelu.h).
+#include "ops/gelu.h"
+
 #include "ops/kernel.h"
-#include "ops/math.h"
 #include "ops/ops.h"
 
 namespace shardit {
 namespace {
-
-template <typename T> T inner(T x) { return T(0.7978845608028654) * (x + T(0.044715) * x * x * x); }
-
-template <typename T> T gelu_of(T x) { return T(0.5) * x * (T(1) + tanh_of(inner(x))); }
-
-template <typename T> T gelu_slope(T x) {
-  const T t = tanh_of(inner(x));
-  const T du = T(0.7978845608028654) * (T(1) + T(3 * 0.044715) * x * x);
-  return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * du;
-}
 
 void gelu_cpu(const KernelArgs& k) {
   map_elements(k, [](auto x) { return gelu_of(x); });
@@ -35,8 +25,14 @@ const OpCard gelu_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = gelu_cpu,
-    .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kReuse, 0, 0}}; },
-    .samples = [] { return Samples{{.in = {{DType::kF32, {5, 8}}}, .build = [](auto& v) { return std::vector{gelu(v[0])}; }}}; },
+    .alias =
+        [](const NodeTypes&) {
+          return std::vector{Alias{Alias::kReuse, 0, 0}};
+        },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {5, 8}}}, .build = [](auto& v) { return std::vector{gelu(v[0])}; }}};
+        },
 };
 
 const OpCard gelu_grad_card = {
@@ -46,7 +42,10 @@ const OpCard gelu_grad_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = gelu_grad_cpu,
-    .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kReuse, 1, 0}}; },
+    .alias =
+        [](const NodeTypes&) {
+          return std::vector{Alias{Alias::kReuse, 1, 0}};
+        },
 };
 
 Value gelu(Value x) { return x.graph->add1(gelu_card, {x}); }

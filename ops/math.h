@@ -11,7 +11,8 @@ namespace shardit {
 // e^x = 2^k * e^r, |r| <= log(2)/2, e^r by its Taylor polynomial of degree 7 in Horner form. Error below 2 ulp; 0 below
 // -87.3 (no subnormal results), infinity above 88.7, NaN for NaN.
 inline float exp_of(float x) {
-  const float clamped = x < -87.33f ? -87.33f : (x > 88.72f ? 88.72f : x);
+  const float above = x > -87.33f ? x : -87.33f;  // one machine maximum, then one minimum
+  const float clamped = above < 88.72f ? above : 88.72f;
   const float k = std::nearbyint(clamped * 1.44269504088896341f);
   float r = std::fma(k, -0.693359375f, clamped);  // log 2 in two parts
   r = std::fma(k, 2.12194440e-4f, r);

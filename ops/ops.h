@@ -88,6 +88,12 @@ double position_value(int64_t token, int64_t channel, int64_t w, int64_t channel
 Value embedding(Value table, Value index);
 Value embedding_grad(Value dy, Value index, Shape table_shape);
 
+// ---- fused: made by the fuse pass, never called by models ----------------------------------------------------------
+
+// gelu(z) and z, z = linear(x, w, b); the same bits as the two ops apart.
+std::vector<Value> linear_gelu(Value x, Value w, Value b);
+Value linear_dgrad_gelu(Value dy, Value w, Value z);  // gelu_grad(z, linear_dgrad(dy, w))
+
 // ---- keyed draws: `ids` (B) are global sample numbers ------------------------------------------------------------
 
 // [first + i] for i < count, first = counters[0] + counters[1] * count: step base and round of the micro-batch.

@@ -1,0 +1,143 @@
+// A linear layer followed by GELU, and the way back. Each tile is the tile of the plain product; GELU follows while the
+// tile is in the second-level cache. z is rounded to its stored type before GELU reads it, as in the ops apart, so
+// fusing changes no bit.
+#include "core/error.h"
+#include "ops/gelu.h"
+#include "ops/kernel.h"
+#include "ops/linear.h"
+#include "ops/ops.h"
+
+namespace shardit {
+namespace {
+
+TiledProduct tiled_linear(const NodeTypes& n) {
+  const Product p = linear_product(n, n.out[1].dtype);
+  return TiledProduct(p, row_grain(p.m, p.n));
+}
+
+TiledProduct tiled_dgrad(const NodeTypes& n) {
+  const Product p = linear_dgrad_product(n, n.out[0].dtype);
+  return TiledProduct(p, row_grain(p.m, p.n));
+}
+
+template <TiledProduct (*kTiled)(const NodeTypes&)> std::unique_ptr<Prepared> prepare(const NodeTypes& n) {
+  return std::unique_ptr<Prepared>(new TiledProduct(kTiled(n)));
+}
+template <TiledProduct (*kTiled)(const NodeTypes&)> int64_t workspace(const NodeTypes& n, int threads) {
+  return threads * kTiled(n).scratch_bytes();
+}
+
+// Calls f(i, n) for the rows of a tile: elements [i, i + n) of a row-major matrix of `columns`.
+template <typename F> void for_tile_rows(const MatrixTile& t, int64_t columns, F&& f) {
+  if (t.columns == columns) return f(t.row * columns, t.rows * columns);
+  for (int64_t r = t.row; r < t.row + t.rows; ++r) f(r * columns + t.column, t.columns);
+}
+
+void linear_gelu_cpu(const KernelArgs& k) {
+  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
+  const void* bias = k.in.size() > 2 ? k.in[2].data : nullptr;
+  visit_real(k.out[1].dtype(), k.out[0].dtype(), [&]<typename Z, typename Y>(Z, Y) {
+    k.pool->run(product.tiles(), [&](int64_t t, int thread) {
+      product.run(t, k.in[0].data, k.in[1].data, bias, k.out[1].data, scratch_of(k, product, thread));
+      for_tile_rows(product.tile(t), product.product().n, [&](int64_t begin, int64_t n) {
+        const Z* z = k.out[1].as<Z>() + begin;
+        Y* y = k.out[0].as<Y>() + begin;
+        for (int64_t i = 0; i < n; ++i) y[i] = Y(gelu_of(static_cast<Accum<Z>>(z[i])));
+      });
+    });
+  });
+}
+
+template <typename Z, typename D>
+__attribute__((noinline)) void multiply_by_slope(int64_t n, const Z* __restrict z, D* __restrict d) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Accum<D> before = d[i];
+    d[i] = D(before * gelu_slope(static_cast<Accum<Z>>(z[i])));
+  }
+}
+
+void linear_dgrad_gelu_cpu(const KernelArgs& k) {
+  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
+  visit_real(k.in[2].dtype(), k.out[0].dtype(), [&]<typename Z, typename D>(Z, D) {
+    k.pool->run(product.tiles(), [&](int64_t t, int thread) {
+      product.run(t, k.in[0].data, k.in[1].data, nullptr, k.out[0].data, scratch_of(k, product, thread));
+      for_tile_rows(product.tile(t), product.product().n, [&](int64_t begin, int64_t n) {
+        multiply_by_slope(n, k.in[2].as<Z>() + begin, k.out[0].as<D>() + begin);
+      });
+    });
+  });
+}
+
+Cost fused_cost(const NodeTypes& n, double pointwise_flops) {
+  return {.matmul_flops = linear_flops(n),
+          .flops = pointwise_flops * static_cast<double>(n.out[0].shape.numel()),
+          .bytes = streamed(n)};
+}
+
+Type f32(Shape shape) { return {DType::kF32, shape}; }
+
+}  // namespace
+
+const OpCard linear_gelu_card = {
+    .name = "linear_gelu",
+    .shape =
+        [](const NodeTypes& n) {
+          return std::vector{n.real_of(linear_shape(n)), n.real_of(linear_shape(n))};
+        },
+    .cost = [](const NodeTypes& n) { return fused_cost(n, 12); },
+    .in_roles = {Role::kCompute},
+    .out_roles = {Role::kCompute},
+    .cpu = linear_gelu_cpu,
+    .workspace = workspace<tiled_linear>,
+    .prepare = prepare<tiled_linear>,
+    .expand =
+        [](const std::vector<Value>& in, const Attrs*) {
+          const Value z = linear(in[0], in[1], in.size() > 2 ? in[2] : Value{});
+          return std::vector{gelu(z), z};
+        },
+    .samples =
+        [] {
+          const auto build = [](const std::vector<Value>& v) {
+            return linear_gelu(v[0], v[1], v.size() > 2 ? v[2] : Value{});
+          };
+          return Samples{{.in = {f32({5, 7, 13}), f32({9, 13}), f32({9})}, .build = build},
+                         {.in = {f32({301, 6}), f32({3, 6})}, .build = build},
+                         {.in = {f32({3, 8}), f32({150, 8}), f32({150})}, .build = build}};  // tiles of columns
+        },
+};
+
+const OpCard linear_dgrad_gelu_card = {
+    .name = "linear_dgrad_gelu",
+    .shape =
+        [](const NodeTypes& n) {
+          const Shape shape = linear_dgrad_shape(n);
+          REQUIRE(n.in_shape(2) == shape,
+                  "linear_dgrad_gelu: z is " + n.in_shape(2).str() + ", expected " + shape.str());
+          return std::vector{n.real_of(shape)};
+        },
+    .cost = [](const NodeTypes& n) { return fused_cost(n, 20); },
+    .in_roles = {Role::kCompute},
+    .out_roles = {Role::kCompute},
+    .cpu = linear_dgrad_gelu_cpu,
+    .workspace = workspace<tiled_dgrad>,
+    .prepare = prepare<tiled_dgrad>,
+    .expand = [](const std::vector<Value>& in,
+                 const Attrs*) { return std::vector{gelu_grad(in[2], linear_dgrad(in[0], in[1]))}; },
+    .samples =
+        [] {
+          const auto build = [](const std::vector<Value>& v) {
+            return std::vector{linear_dgrad_gelu(v[0], v[1], v[2])};
+          };
+          return Samples{{.in = {f32({5, 7, 9}), f32({9, 13}), f32({5, 7, 13})}, .build = build},
+                         {.in = {f32({301, 3}), f32({3, 6}), f32({301, 6})}, .build = build},
+                         {.in = {f32({3, 8}), f32({8, 150}), f32({3, 150})}, .build = build}};
+        },
+};
+
+std::vector<Value> linear_gelu(Value x, Value w, Value b) {
+  return x.graph->add(linear_gelu_card, b ? std::vector{x, w, b} : std::vector{x, w});
+}
+
+Value linear_dgrad_gelu(Value dy, Value w, Value z) { return dy.graph->add1(linear_dgrad_gelu_card, {dy, w, z}); }
+
+}  // namespace shardit

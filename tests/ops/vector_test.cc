@@ -1,0 +1,120 @@
+#include "ops/vector.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "core/random.h"
+#include "ops/math.h"
+#include "ops/small_matmul.h"
+
+namespace shardit {
+namespace {
+
+// Values of all sizes and kinds, 16 at a time.
+std::vector<float> all_kinds() {
+  std::vector<float> x = {0.0f,
+                          -0.0f,
+                          1.0f,
+                          -1.0f,
+                          88.72f,
+                          88.73f,
+                          200.0f,
+                          -87.33f,
+                          -87.34f,
+                          -200.0f,
+                          1e-40f,
+                          std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN(),
+                          3.3895314e38f,
+                          1e-30f};
+  const Philox philox(5, Purpose::kSynthetic);
+  for (uint64_t i = 0; i < 16000; ++i) x.push_back(30.0f * normal_at(philox, 0, i));
+  return x;
+}
+
+TEST(Vector, ExpHasTheBitsOfTheScalarFunction) {
+  const auto x = all_kinds();
+  for (size_t i = 0; i < x.size(); i += 16) {
+    const Vector<float> y = exp_of(load(&x[i]));
+    for (int l = 0; l < 16; ++l) {
+      if (std::isnan(x[i + l])) {
+        ASSERT_TRUE(std::isnan(y[l]));
+      } else {
+        ASSERT_EQ(std::bit_cast<uint32_t>(y[l]), std::bit_cast<uint32_t>(exp_of(x[i + l]))) << x[i + l];
+      }
+    }
+  }
+}
+
+TEST(Vector, RoundsToBF16AsTheScalarTypeDoes) {
+  const auto x = all_kinds();
+  for (size_t i = 0; i < x.size(); i += 16) {
+    BF16 y[16];
+    store(y, load(&x[i]));
+    const Vector<float> back = load(y);
+    for (int l = 0; l < 16; ++l) {
+      ASSERT_EQ(y[l].bits, BF16(x[i + l]).bits) << x[i + l];
+      if (!std::isnan(x[i + l])) {
+        ASSERT_EQ(back[l], static_cast<float>(BF16(x[i + l])));
+      }
+    }
+  }
+}
+
+TEST(Vector, SumsAndMaximaTakeEveryLane) {
+  float powers[16];
+  for (int l = 0; l < 16; ++l) powers[l] = std::ldexp(1.0f, l);
+  EXPECT_EQ(sum(load(powers)), 65535.0f);
+  for (int l = 0; l < 16; ++l) {
+    float one[16] = {};
+    one[l] = 1;
+    EXPECT_EQ(largest_lane(load(one)), 1.0f);
+  }
+}
+
+TEST(Math, LogIsGoodToSinglePrecision) {
+  const Philox philox(6, Purpose::kSynthetic);
+  for (uint64_t i = 0; i < 10000; ++i) {
+    const float x = std::exp(10 * normal_at(philox, 0, i));
+    ASSERT_NEAR(log_of(x), std::log(static_cast<double>(x)),
+                1.5e-7 * std::max(1.0, std::fabs(std::log(static_cast<double>(x)))))
+        << x;
+  }
+  EXPECT_EQ(log_of(1.0f), 0.0f);
+}
+
+TEST(SmallMatmul, MultipliesAndTransposesExactly) {
+  for (int64_t rows : {1, 7, 49})
+    for (int64_t columns : {1, 16, 50, 112})
+      for (int64_t inner : {1, 9, 33}) {
+        const int64_t stride = padded_stride(columns), inner_stride = padded_stride(inner);
+        std::vector<float> a(whole_vectors(rows) * inner_stride), at(whole_vectors(inner) * padded_stride(rows)),
+            b(inner * stride + 32), c(rows * stride + 32), ct(c);
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t k = 0; k < inner; ++k) a[r * inner_stride + k] = static_cast<float>((r * 5 + k * 3) % 7 - 3);
+        for (int64_t k = 0; k < inner; ++k)
+          for (int64_t j = 0; j < columns; ++j) b[k * stride + j] = static_cast<float>((j + 2 * k) % 5 - 2);
+        multiply<float>(rows, columns, inner, {a.data(), inner_stride, 1}, {b.data(), stride}, {c.data(), stride},
+                        false);
+        transpose<float>(whole_vectors(rows), whole_vectors(inner), {a.data(), inner_stride},
+                         {at.data(), padded_stride(rows)});
+        multiply<float>(rows, columns, inner, {at.data(), 1, padded_stride(rows)}, {b.data(), stride},
+                        {ct.data(), stride}, false);
+        multiply<float>(rows, columns, inner, {at.data(), 1, padded_stride(rows)}, {b.data(), stride},
+                        {ct.data(), stride}, true);
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t j = 0; j < columns; ++j) {
+            float sum = 0;
+            for (int64_t k = 0; k < inner; ++k) sum += a[r * inner_stride + k] * b[k * stride + j];
+            ASSERT_EQ(c[r * stride + j], sum);
+            ASSERT_EQ(ct[r * stride + j], 2 * sum);
+          }
+      }
+}
+
+}  // namespace
+}  // namespace shardit
