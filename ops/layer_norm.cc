@@ -14,8 +14,8 @@ struct NormAttrs : Attrs {
   std::string text() const override { return "epsilon " + std::to_string(epsilon); }
 };
 
-// The sum over i < n of term(i), where term gives a vector of lanes i, i + 1, …: whole vectors in two alternating sums,
-// then the rest, then over the lanes.
+// The sum over i < n of term(i), where term gives a vector of lanes i, i + 1, …: whole vectors in two alternating
+// sums, then the rest, then over the lanes.
 template <typename S, typename F> S sum_of(int64_t n, F&& term) {
   constexpr int64_t kStep = kVectorLanes<S>;
   Vector<S> even{}, odd{};
@@ -44,6 +44,10 @@ constexpr int64_t kTileElements = 32768;
 
 int64_t rows_per_tile(int64_t columns) { return std::max<int64_t>(1, kTileElements / std::max<int64_t>(columns, 1)); }
 
+// Rows go through each pass in groups: a row's sum, division and root are one chain of latencies, and the chains of
+// several rows overlap. A group stays in the first-level cache.
+constexpr int64_t kGroup = 4;
+
 void layer_norm_cpu(const KernelArgs& k) {
   visit_real(k.in[0].dtype(), k.out[0].dtype(), [&](auto tx, auto ty) {
     using X = decltype(tx);
@@ -53,19 +57,27 @@ void layer_norm_cpu(const KernelArgs& k) {
     const S epsilon = static_cast<S>(k.attr<NormAttrs>().epsilon);
     k.pool->run(tile_count(rows, grain), [&](int64_t t, int) {
       const Tile tile = tile_at(rows, grain, t);
-      for (int64_t r = tile.begin; r < tile.end; ++r) {
-        const X* x = k.in[0].as<X>() + r * columns;
-        Y* y = k.out[0].as<Y>() + r * columns;
-        const S mean =
-            sum_of<S>(columns, [&](int64_t i, int64_t n) { return lanes_at<S>(x + i, n); }) / static_cast<S>(columns);
-        const S squares = sum_of<S>(columns, [&](int64_t i, int64_t n) {
-          const Vector<S> d = (n == kVectorLanes<S> ? load(x + i) : load_part<S>(x + i, n, mean)) - mean;
-          return d * d;
-        });
-        const S rstd = S(1) / std::sqrt(squares / static_cast<S>(columns) + epsilon);
-        write_row<S>(y, columns, [&](int64_t i, int64_t n) { return (lanes_at<S>(x + i, n) - mean) * rstd; });
-        k.out[1].as<S>()[r] = mean;
-        k.out[2].as<S>()[r] = rstd;
+      for (int64_t first = tile.begin; first < tile.end; first += kGroup) {
+        const int64_t count = std::min(kGroup, tile.end - first);
+        const X* x = k.in[0].as<X>() + first * columns;
+        Y* y = k.out[0].as<Y>() + first * columns;
+        S *mean = k.out[1].as<S>() + first, *rstd = k.out[2].as<S>() + first;
+        for (int64_t r = 0; r < count; ++r)
+          mean[r] =
+              sum_of<S>(columns, [row = x + r * columns](int64_t i, int64_t n) { return lanes_at<S>(row + i, n); }) /
+              static_cast<S>(columns);
+        for (int64_t r = 0; r < count; ++r) {
+          const S squares = sum_of<S>(columns, [row = x + r * columns, mean = mean[r]](int64_t i, int64_t n) {
+            const Vector<S> d = (n == kVectorLanes<S> ? load(row + i) : load_part<S>(row + i, n, mean)) - mean;
+            return d * d;
+          });
+          rstd[r] = S(1) / std::sqrt(squares / static_cast<S>(columns) + epsilon);
+        }
+        for (int64_t r = 0; r < count; ++r)
+          write_row<S>(y + r * columns, columns,
+                       [row = x + r * columns, mean = mean[r], rstd = rstd[r]](int64_t i, int64_t n) {
+                         return (lanes_at<S>(row + i, n) - mean) * rstd;
+                       });
       }
     });
   });
@@ -80,19 +92,28 @@ void layer_norm_grad_cpu(const KernelArgs& k) {
     const int64_t columns = k.in[1].shape()[-1], rows = k.in[1].numel() / columns, grain = rows_per_tile(columns);
     k.pool->run(tile_count(rows, grain), [&](int64_t t, int) {
       const Tile tile = tile_at(rows, grain, t);
-      for (int64_t r = tile.begin; r < tile.end; ++r) {
-        const D* dy = k.in[0].as<D>() + r * columns;
-        const X* x = k.in[1].as<X>() + r * columns;
-        DX* dx = k.out[0].as<DX>() + r * columns;
-        const S mean = k.in[2].as<S>()[r], rstd = k.in[3].as<S>()[r];
-        const S a =
-            sum_of<S>(columns, [&](int64_t i, int64_t n) { return lanes_at<S>(dy + i, n); }) / static_cast<S>(columns);
-        const S product = sum_of<S>(
-            columns, [&](int64_t i, int64_t n) { return lanes_at<S>(dy + i, n) * (lanes_at<S>(x + i, n) - mean); });
-        const S b = rstd * rstd * (product / static_cast<S>(columns));
-        write_row<S>(dx, columns, [&](int64_t i, int64_t n) {
-          return rstd * (lanes_at<S>(dy + i, n) - a - (lanes_at<S>(x + i, n) - mean) * b);
-        });
+      for (int64_t first = tile.begin; first < tile.end; first += kGroup) {
+        const int64_t count = std::min(kGroup, tile.end - first);
+        const D* dy = k.in[0].as<D>() + first * columns;
+        const X* x = k.in[1].as<X>() + first * columns;
+        DX* dx = k.out[0].as<DX>() + first * columns;
+        const S *mean = k.in[2].as<S>() + first, *rstd = k.in[3].as<S>() + first;
+        S a[kGroup], b[kGroup];
+        for (int64_t r = 0; r < count; ++r) {
+          const D* d = dy + r * columns;
+          const S sum = sum_of<S>(columns, [d](int64_t i, int64_t n) { return lanes_at<S>(d + i, n); });
+          const S product = sum_of<S>(columns, [d, row = x + r * columns, mean = mean[r]](int64_t i, int64_t n) {
+            return lanes_at<S>(d + i, n) * (lanes_at<S>(row + i, n) - mean);
+          });
+          a[r] = sum / static_cast<S>(columns);
+          b[r] = rstd[r] * rstd[r] * (product / static_cast<S>(columns));
+        }
+        for (int64_t r = 0; r < count; ++r)
+          write_row<S>(dx + r * columns, columns,
+                       [d = dy + r * columns, row = x + r * columns, mean = mean[r], rstd = rstd[r], a = a[r],
+                        b = b[r]](int64_t i, int64_t n) {
+                         return rstd * (lanes_at<S>(d + i, n) - a - (lanes_at<S>(row + i, n) - mean) * b);
+                       });
       }
     });
   });

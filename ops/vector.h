@@ -12,6 +12,8 @@
 #include <immintrin.h>
 #endif
 
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are never passed between translation units
+
 namespace shardit {
 
 template <typename S> inline constexpr int kVectorLanes = 64 / static_cast<int>(sizeof(S));
