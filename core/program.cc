@@ -1,5 +1,7 @@
 #include "core/program.h"
 
+#include <omp.h>
+
 #include "core/error.h"
 #include "core/op_card.h"
 #include "core/verify.h"
@@ -8,6 +10,7 @@
 namespace shardit {
 
 CompiledProgram compile(std::vector<NamedGraph> graphs, int threads) {
+  omp_set_num_threads(1);  // kernels are prepared, and their scratch planned, for single-threaded library calls
   CompiledProgram result{.graphs = std::move(graphs)};
   std::vector<ScheduledGraph> scheduled;
   for (const NamedGraph& g : result.graphs) {
