@@ -9,13 +9,13 @@ namespace shardit {
 Golden::Golden(FileSystem& files, const std::string& path) : reader_(files, path) {
   const auto& metadata = reader_.metadata();
   latent_ = metadata.contains("hidden_size");
-  if (latent_) check_parameters();
-  else if (!metadata.contains("ch") && !metadata.contains("weights")) refuse("its metadata holds no model configuration");
+  if (latent_)
+    check_parameters();
+  else if (!metadata.contains("ch") && !metadata.contains("weights"))
+    refuse("its metadata holds no model configuration");
 }
 
-void Golden::refuse(const std::string& why) const {
-  throw IoError(reader_.path() + " is not a golden file: " + why);
-}
+void Golden::refuse(const std::string& why) const { throw IoError(reader_.path() + " is not a golden file: " + why); }
 
 const StoredTensor& Golden::tensor(const std::string& name) const {
   const StoredTensor* found = reader_.find(name);
@@ -82,7 +82,8 @@ std::vector<float> channels_last(const std::vector<float>& x, int64_t channels, 
   const int64_t outer = static_cast<int64_t>(x.size()) / (channels * positions);
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t c = 0; c < channels; ++c)
-      for (int64_t p = 0; p < positions; ++p) y[(o * positions + p) * channels + c] = x[(o * channels + c) * positions + p];
+      for (int64_t p = 0; p < positions; ++p)
+        y[(o * positions + p) * channels + c] = x[(o * channels + c) * positions + p];
   return y;
 }
 
@@ -90,10 +91,16 @@ DiffitConfig Golden::model() const {
   const auto integer = [&](const std::string& key) { return static_cast<int64_t>(number(key)); };
   const auto& metadata = reader_.metadata();
   const auto flag = metadata.find("learn_sigma");
-  return {.input_size = integer("input_size"), .in_channels = integer("in_channels"), .patch_size = integer("patch_size"),
-          .hidden_size = integer("hidden_size"), .depth = integer("depth"), .num_heads = integer("num_heads"),
-          .mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4, .num_classes = integer("num_classes"),
-          .learn_sigma = flag == metadata.end() || flag->second == "True" || flag->second == "true" || flag->second == "1"};
+  return {
+      .input_size = integer("input_size"),
+      .in_channels = integer("in_channels"),
+      .patch_size = integer("patch_size"),
+      .hidden_size = integer("hidden_size"),
+      .depth = integer("depth"),
+      .num_heads = integer("num_heads"),
+      .mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4,
+      .num_classes = integer("num_classes"),
+      .learn_sigma = flag == metadata.end() || flag->second == "True" || flag->second == "true" || flag->second == "1"};
 }
 
 void Golden::check_parameters() const {
@@ -105,7 +112,8 @@ void Golden::check_parameters() const {
   for (const Unit& unit : diffit_layout(model()).units)
     for (const Param& p : unit.params) {
       const Shape& given = tensor("param." + p.name).shape;
-      if (!(given == p.shape)) refuse("param." + p.name + " has shape " + given.str() + ", its configuration gives " + p.shape.str());
+      if (!(given == p.shape))
+        refuse("param." + p.name + " has shape " + given.str() + ", its configuration gives " + p.shape.str());
     }
 }
 

@@ -21,11 +21,11 @@ class Golden {
   bool has(const std::string& name) const { return reader_.find(name) != nullptr; }
   const Shape& shape(const std::string& name) const;
 
-  double number(const std::string& key) const;                        // of the metadata
-  std::vector<double> numbers(const std::string& key) const;          // comma-separated
-  std::vector<float> real(const std::string& name) const;             // F32 or F64
+  double number(const std::string& key) const;                // of the metadata
+  std::vector<double> numbers(const std::string& key) const;  // comma-separated
+  std::vector<float> real(const std::string& name) const;     // F32 or F64
   std::vector<int64_t> integers(const std::string& name) const;
-  std::vector<float> images(const std::string& name) const;           // (…, C, S, S) as (…, S, S, C)
+  std::vector<float> images(const std::string& name) const;  // (…, C, S, S) as (…, S, S, C)
 
   // The model and its training step as the metadata states them: one micro-batch, one EMA named "ema".
   RunSetup setup(const Precision& precision) const;

@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
   using namespace shardit;
-  return run_command_line(argc, argv, {add_train_command, add_sample_command, add_checkpoint_command, add_parity_command,
-                                       add_plan_command, add_report_command, add_doctor_command});
+  return run_command_line(argc, argv,
+                          {add_train_command, add_sample_command, add_checkpoint_command, add_parity_command,
+                           add_plan_command, add_report_command, add_doctor_command});
 }

@@ -19,7 +19,8 @@ std::string nearest_fit(RunConfig config, int64_t limit, int threads) {
     config.mutable_parallel()->set_recompute(policy);
     const int64_t bytes = arena_of(config, threads);
     if (bytes <= limit)
-      return "parallel.recompute=" + RunConfig::Parallel::Recompute_Name(policy) + " fits (" + format_bytes(static_cast<double>(bytes)) + ")";
+      return "parallel.recompute=" + RunConfig::Parallel::Recompute_Name(policy) + " fits (" +
+             format_bytes(static_cast<double>(bytes)) + ")";
   }
   while (config.micro_batch_size() > 1) {
     int64_t smaller = config.micro_batch_size() - 1;
@@ -27,8 +28,9 @@ std::string nearest_fit(RunConfig config, int64_t limit, int threads) {
     config.set_micro_batch_size(smaller);
     const int64_t bytes = arena_of(config, threads);
     if (bytes <= limit)
-      return "micro_batch_size=" + std::to_string(smaller) + " with parallel.recompute=" +
-             RunConfig::Parallel::Recompute_Name(config.parallel().recompute()) + " fits (" + format_bytes(static_cast<double>(bytes)) + ")";
+      return "micro_batch_size=" + std::to_string(smaller) +
+             " with parallel.recompute=" + RunConfig::Parallel::Recompute_Name(config.parallel().recompute()) +
+             " fits (" + format_bytes(static_cast<double>(bytes)) + ")";
   }
   return "no micro-batch size or recomputation fits: the model itself is too large for it";
 }
@@ -44,7 +46,8 @@ std::vector<ClassBytes> class_bytes(const MemoryPlan& plan) {
 std::string class_table(const MemoryPlan& plan) {
   std::string text;
   for (const ClassBytes& row : class_bytes(plan))
-    if (row.bytes > 0) text += (text.empty() ? "" : ", ") + row.name + " " + format_bytes(static_cast<double>(row.bytes));
+    if (row.bytes > 0)
+      text += (text.empty() ? "" : ", ") + row.name + " " + format_bytes(static_cast<double>(row.bytes));
   return text;
 }
 
@@ -53,8 +56,9 @@ void check_memory(const RunConfig& config, const MemoryPlan& plan, int threads) 
   const int64_t limit = budget > 0 ? budget : look_at_machine(".").available_bytes;
   if (limit <= 0 || plan.arena_bytes <= limit) return;
   throw UserError("the run needs " + format_bytes(static_cast<double>(plan.arena_bytes)) + " per rank, " +
-                  (budget > 0 ? "parallel.memory_budget_bytes allows " : "this machine has ") + format_bytes(static_cast<double>(limit)) +
-                  "\nneeded: " + class_table(plan) + "\nnearest: " + nearest_fit(config, limit, threads));
+                  (budget > 0 ? "parallel.memory_budget_bytes allows " : "this machine has ") +
+                  format_bytes(static_cast<double>(limit)) + "\nneeded: " + class_table(plan) +
+                  "\nnearest: " + nearest_fit(config, limit, threads));
 }
 
 }  // namespace shardit
