@@ -5,7 +5,6 @@
 #include <iostream>
 
 #include "checkpoints/directory.h"
-#include "checkpoints/load.h"
 #include "checkpoints/run_lock.h"
 #include "core/error.h"
 #include "data/grid.h"
@@ -18,6 +17,7 @@
 #include "launcher/metrics.h"
 #include "launcher/nonfinite.h"
 #include "launcher/progress.h"
+#include "launcher/resume.h"
 #include "launcher/run_data.h"
 #include "launcher/run_folder.h"
 #include "launcher/run_program.h"
@@ -61,12 +61,12 @@ class Trainer {
     RunLock lock(folder_.path);
     nonce_ = write_nonce(files_, folder_.path);
     for (const std::string& line : recover(files_, folder_.path)) std::cout << line << "\n";
-    program_->run("constants");
-    start();
+    const std::optional<Resumed> resumed = load_state();
     if (step_ >= last) {
       std::cout << "the run is at step " << step_ << " of " << last << ": nothing to do\n";
       return 0;
     }
+    start(resumed);
     StepLog log(Screen::standard_output(),
                 {.steps = last, .first_step = step_, .planned_bytes = program_->memory().arena_bytes});
     log_ = &log;
@@ -97,11 +97,20 @@ class Trainer {
                     "; choose another place with --run-dir");
   }
 
-  // Fresh weights, or the newest valid checkpoint.
-  void start() {
-    const std::optional<Checkpoint> checkpoint = checkpoint_to_resume();
+  // Fresh weights, or those of a checkpoint.
+  std::optional<Resumed> load_state() {
     initialize_state(*program_, setup_);
-    if (checkpoint) resume(*checkpoint);
+    std::optional<Resumed> resumed = resume_run(files_, config_, options_, all_tensors(*program_, setup_));
+    if (!resumed) return resumed;
+    const Manifest& manifest = resumed->checkpoint.manifest;
+    step_ = manifest.run.step;
+    std::cout << "resumed from " << resumed->checkpoint.path << ", digest " << manifest.root.hex() << "\n";
+    return resumed;
+  }
+
+  void start(const std::optional<Resumed>& resumed) {
+    for (const std::string& line : set_aside_after(files_, folder_.path, step_)) std::cout << line << "\n";
+    program_->run("constants");
     if (!setup_.travels_in_fp32()) program_->run("refresh");
     store_config();
     metrics_.emplace(folder_.metrics(), step_);
@@ -118,8 +127,11 @@ class Trainer {
                      {"plan", plan},
                      {"planned_bytes", program_->memory().arena_bytes},
                      {"allocated_bytes", program_->allocated_bytes()}});
-    if (checkpoint)
-      metrics_->event("resume", step_, {{"digest", checkpoint->manifest.root.hex()}, {"path", checkpoint->path}});
+    if (resumed)
+      metrics_->event("resume", step_,
+                      {{"digest", resumed->checkpoint.manifest.root.hex()},
+                       {"path", resumed->checkpoint.path},
+                       {"warnings", resumed->warnings}});
     std::cout << "model: " << format_count(static_cast<double>(setup_.layout.parameters()))
               << " parameters | data: " << train_data_->name() << ", " << train_data_->size() << " images | "
               << pool_.threads() << " compute threads\nmemory: planned " << program_->memory().arena_bytes
@@ -135,41 +147,6 @@ class Trainer {
     files_.rename(partial, folder_.config());
   }
 
-  std::optional<Checkpoint> checkpoint_to_resume() {
-    const NewestCheckpoint newest = find_newest(files_, folder_.path);
-    for (const std::string& problem : newest.problems) std::cout << "warning: " << problem << "\n";
-    if (options_.resume == "none") {
-      REQUIRE(!newest.checkpoint && newest.problems.empty(),
-              "--resume none: " + folder_.path +
-                  " has checkpoints already; choose another --run-dir, or resume with --resume auto");
-      return std::nullopt;
-    }
-    if (options_.resume == "auto") {
-      if (!newest.checkpoint && !newest.problems.empty())
-        throw IoError(folder_.path + " has no valid checkpoint, only broken ones: " + newest.problems.front() +
-                      "; repair it or choose another --run-dir");
-      return newest.checkpoint;
-    }
-    return open_step(files_, folder_.path, std::stoll(options_.resume));
-  }
-
-  void resume(const Checkpoint& checkpoint) {
-    const RunState& saved = checkpoint.manifest.run;
-    const auto conflicts = resume_conflicts(parse_config(saved.config_text, checkpoint.path), config_);
-    for (const auto& c : conflicts) {
-      const std::string change = c.key + ": saved " + c.before + ", now " + c.after;
-      REQUIRE(
-          options_.override_arithmetic,
-          "the checkpoint of step " + std::to_string(saved.step) + " was made with another " + change +
-              "; it would not be the same run. Use another --run-dir, or --override-arithmetic to go on regardless");
-      std::cout << "WARNING: --override-arithmetic: " << change << "; the result is that of no single run\n";
-    }
-    const std::vector<StateTensor> tensors = all_tensors(*program_, setup_);
-    load_checkpoint(files_, checkpoint, tensors);
-    step_ = saved.step;
-    std::cout << "resumed from " << checkpoint.path << ", digest " << checkpoint.manifest.root.hex() << "\n";
-  }
-
   // One update: K micro-batches, then clip, AdamW and EMA.
   void train_step(Loader& loader) {
     const double begin = steady_seconds(), waited = loader.waited_ms();
@@ -179,12 +156,13 @@ class Trainer {
       loader.next(slot_of(slot));
       loss += micro_step(round, slot);
     }
+    if (!std::isfinite(loss)) stop_for_nonfinite();
     const std::vector<double> numbers = step_numbers(config_, step_);
     program_->upload("step.numbers", numbers.data(), static_cast<int64_t>(numbers.size() * sizeof(double)));
     program_->run("update");
     double norm[3];
     program_->download("step.norm", norm, sizeof norm);
-    if (norm[2] == 0 || !std::isfinite(loss)) stop_for_nonfinite();
+    if (norm[2] == 0) stop_for_nonfinite();
     ++step_;
     const double ms = (steady_seconds() - begin) * 1e3;
     last_ = {.step = step_,
@@ -267,7 +245,8 @@ class Trainer {
     for (int64_t i = 0; i < rows * classes; ++i) labels.push_back(i % classes);
     const SampledImages images =
         draw_images(*program_, setup_, *program_options_.sampling, program_options_.sampling_plan, labels, 0,
-                    [](int64_t, int64_t) { return true; });
+                    [](int64_t, int64_t) { return !stop_requested(); });
+    if (images.count == 0) return;  // a signal: the next save is more urgent
     char name[32];
     std::snprintf(name, sizeof name, "step-%08lld.png", static_cast<long long>(step_));
     if (images.channels == 1 || images.channels == 3)
