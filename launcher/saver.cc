@@ -12,9 +12,11 @@ Saver::~Saver() {
 
 FinishedSave Saver::write(const RunState& run, std::vector<StateTensor> tensors, double begin, double stall_ms) const {
   FinishedSave result{.report = save_checkpoint(files_, run_dir_, run, tensors), .step = run.step};
-  const PruneReport pruned = prune(files_, run_dir_, static_cast<int>(config_.checkpoint().keep_last()),
-                                   config_.checkpoint().keep_every_steps());
-  result.report.notes.insert(result.report.notes.end(), pruned.problems.begin(), pruned.problems.end());
+  const auto& keep = config_.checkpoint();
+  if (keep.keep_last() > 0) {  // 0 keeps all
+    const PruneReport pruned = prune(files_, run_dir_, static_cast<int>(keep.keep_last()), keep.keep_every_steps());
+    result.report.notes.insert(result.report.notes.end(), pruned.problems.begin(), pruned.problems.end());
+  }
   result.total_ms = (steady_seconds() - begin) * 1e3;
   result.stall_ms = stall_ms < 0 ? result.total_ms : stall_ms;
   return result;
