@@ -11,6 +11,8 @@
 
 namespace shardit {
 
+inline constexpr int64_t kGoldenTimesteps = 1000;  // of the goldens' diffusion
+
 class Golden {
  public:
   // Throws IoError (exit 4) for a file that is not a golden: damaged, without a configuration, or with tensors that
@@ -29,13 +31,18 @@ class Golden {
 
   // The model and its training step as the metadata states them: one micro-batch, one EMA named "ema".
   RunSetup setup(const Precision& precision) const;
-  int64_t batch() const { return static_cast<int64_t>(number("batch")); }
+  int64_t batch() const { return integer("batch"); }
 
  private:
   [[noreturn]] void refuse(const std::string& why) const;
   const StoredTensor& tensor(const std::string& name) const;
+  int64_t integer(const std::string& key) const;  // of the metadata, 1 to 2^20
   DiffitConfig model() const;
   void check_parameters() const;
+  // A tensor that is there has this shape and, if it holds integers, values below `limit` and not negative.
+  void expect(const std::string& name, const Shape& shape, int64_t limit = 0) const;
+  int64_t extent(const std::string& name, int axis) const;
+  void check_sections() const;
 
   mutable SafetensorsReader reader_;
   bool latent_ = false;

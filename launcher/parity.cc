@@ -11,8 +11,6 @@
 namespace shardit {
 namespace {
 
-constexpr int64_t kTimesteps = 1000;  // of the goldens' diffusion
-
 struct Tolerance {
   const char* section;
   double fp32, bf16;  // bf16: 0 where bf16 is not judged
@@ -133,11 +131,11 @@ class Parity {
   double ema() { return train(), ema_error_; }
 
   double sampled(bool ancestral) {
-    const DdpmSchedule full = ddpm_schedule(kTimesteps, 1e-4, 0.02),
-                       respaced = respace(full, static_cast<int64_t>(golden_.number("sample_steps")));
+    const DdpmSchedule full = ddpm_schedule(kGoldenTimesteps, 1e-4, 0.02),
+                       respaced = respace(full, golden_.shape("sample.timesteps")[0]);
     if (golden_.integers("sample.timesteps") != respaced.steps) return INFINITY;
-    const SamplerPlan plan =
-        ancestral ? plan_ddpm(respaced, kTimesteps, setup_.model.learn_sigma) : plan_ddim(respaced, kTimesteps);
+    const SamplerPlan plan = ancestral ? plan_ddpm(respaced, kGoldenTimesteps, setup_.model.learn_sigma)
+                                       : plan_ddim(respaced, kGoldenTimesteps);
     const int64_t n = golden_.shape("sample.z")[0];
     const SamplingSetup sampling{
         .weights = setup_.weights(), .batch = n, .guided_channels = guided_channels(), .noise_given = true};
@@ -276,7 +274,7 @@ class Parity {
   int64_t guided_channels() const { return std::min<int64_t>(3, setup_.model.in_channels); }
   double scale_at(double t) const {
     const auto schedule = setup_.model.input_size <= 32 ? GuidanceSchedule::kPowerCosine : GuidanceSchedule::kConstant;
-    return guidance_scale(schedule, golden_.number("cfg_scale"), 4, t / static_cast<double>(kTimesteps));
+    return guidance_scale(schedule, golden_.number("cfg_scale"), 4, t / static_cast<double>(kGoldenTimesteps));
   }
 
   template <typename T> static void set(Program& program, const std::string& name, const std::vector<T>& x) {
@@ -351,6 +349,7 @@ const char* status_text(ParityResult::Status status) {
 
 std::vector<ParityResult> run_parity(const std::string& path, DType compute, int threads) {
   PosixFiles files;
+  REQUIRE(files.kind(path) == PathKind::kFile, path + " is no file: expected a golden file (safetensors)");
   const Golden golden(files, path);
   REQUIRE(golden.latent(), path + " is an autoencoder's golden: this build runs latent goldens (latent-*.safetensors)");
   Parity parity(golden, compute, threads);
