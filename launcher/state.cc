@@ -64,6 +64,16 @@ void draw_initial(const Param& param, uint64_t seed, float* out) {
   for (int64_t i = 0; i < param.numel(); ++i) out[i] = draw(param.init, philox, item, static_cast<uint64_t>(i));
 }
 
+std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
+  std::vector<Constant> constants;
+  for (const ReleasedConstant& c : released) {
+    const bool integer = c.dtype == DType::kI64;
+    const void* data = integer ? static_cast<const void*>(c.index.data()) : c.real.data();
+    constants.push_back({c.name, c.dtype, c.shape, data});
+  }
+  return constants;
+}
+
 void initialize_state(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units) {
     auto* master = static_cast<float*>(program.host_pointer(unit_buffer("master", unit)));

@@ -11,6 +11,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
+#include "launcher/output_file.h"
 #include "launcher/run_program.h"
 #include "launcher/state.h"
 
@@ -24,14 +25,6 @@ struct Flags {
   int keep_last = 0;
   int64_t keep_every = 0;
 };
-
-std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
-  std::vector<Constant> constants;
-  for (const ReleasedConstant& c : released)
-    constants.push_back(
-        {c.name, c.dtype, c.shape, c.dtype == DType::kI64 ? static_cast<const void*>(c.index.data()) : c.real.data()});
-  return constants;
-}
 
 int inspect(const Flags& f) {
   PosixFiles files;
@@ -60,6 +53,7 @@ int diff(const Flags& f) {
 }
 
 int export_to(const Flags& f) {
+  check_output_file(f.b);
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
   const RunConfig config = parse_config(checkpoint.manifest.run.config_text, checkpoint.path);
@@ -86,7 +80,8 @@ int import_from(const Flags& f) {
   std::filesystem::create_directories(f.b, failed);
   if (failed) throw IoError("cannot create " + f.b + ": " + failed.message());
   RunLock lock(f.b);
-  REQUIRE(!find_newest(files, f.b).checkpoint,
+  const NewestCheckpoint newest = find_newest(files, f.b);
+  REQUIRE(!newest.checkpoint && newest.problems.empty(),
           f.b + " has checkpoints already: import starts a new run; choose another directory");
   RunState run{.seed = config.seed(),
                .config_text = resolved_text(config),
@@ -99,6 +94,8 @@ int import_from(const Flags& f) {
 
 int prune_run(const Flags& f) {
   PosixFiles files;
+  REQUIRE(files.kind(checkpoints_dir(f.a)) == PathKind::kDirectory,
+          f.a + " has no checkpoints: expected a run directory");
   RunLock lock(f.a);
   const PruneReport report = prune(files, f.a, f.keep_last, f.keep_every);
   for (const std::string& problem : report.problems) std::cout << "warning: " << problem << "\n";

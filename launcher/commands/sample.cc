@@ -11,6 +11,7 @@
 #include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/output_file.h"
 #include "launcher/progress.h"
 #include "launcher/run_data.h"
 #include "launcher/run_program.h"
@@ -68,8 +69,9 @@ void load_weights(PosixFiles& files, const Flags& f, const std::optional<Checkpo
     const std::vector<StateTensor> tensors = tensors_of(program, setup, {kind, kind == "params" ? "master" : source});
     load_checkpoint(files, *checkpoint, tensors, Extra::kIgnore);
   } else {
+    const std::vector<ReleasedConstant> released = released_constants(setup.model);
     import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", kind == "params" ? "master" : source}),
-                   {});
+                   constants_of(released));
   }
   if (source == "param") program.run("refresh");
 }
@@ -137,6 +139,8 @@ int run(const Flags& f) {
   REQUIRE(f.device != "cuda", "--device cuda: this build has no CUDA; use --device cpu or auto");
   REQUIRE(f.decoder.empty(), "--decoder: this build has no autoencoder; it samples models that work on pixels");
   REQUIRE(!f.out.empty() || !f.npz.empty(), "nothing to write: expected --out grid.png, --npz samples.npz, or both");
+  for (const std::string& path : {f.out, f.npz})
+    if (!path.empty()) check_output_file(path);
   PosixFiles files;
   std::optional<Checkpoint> checkpoint;
   if (is_weights_file(f.checkpoint))
@@ -145,6 +149,9 @@ int run(const Flags& f) {
     checkpoint = open_checkpoint(files, f.checkpoint);
   const RunConfig config = config_of(f, checkpoint);
   const RunSetup setup = make_setup(config);
+  const int64_t channels = setup.model.in_channels;
+  REQUIRE(f.out.empty() || channels == 1 || channels == 3,
+          "--out: the model draws " + std::to_string(channels) + " channels, a PNG has 1 or 3; use --npz");
   const SamplingPlan plan = make_sampling_plan(config);
   const SamplingSetup sampling = make_sampling_setup(config, setup, plan);
   const std::vector<int64_t> classes = parse_classes(f.classes, setup.model.num_classes);
