@@ -122,13 +122,13 @@ std::string aside_name(int64_t step, const std::string& what) {
   return name.append(step_name(step)).append(".").append(what);
 }
 
-std::string quarantine(FileSystem& files, const std::string& dir, const std::string& name) {
+std::string quarantine(FileSystem& files, const std::string& dir, const std::string& name, const std::string& why) {
   const std::string stem = "quarantine-" + name.substr(name[0] == '.' ? 1 : 0) + "-";
   int number = 1;
   while (files.kind(dir + "/" + stem + std::to_string(number)) != PathKind::kMissing) ++number;
   const std::string to = stem + std::to_string(number);
   files.rename(dir + "/" + name, dir + "/" + to);
-  return "moved " + name + " to " + to + ": its save was interrupted or its files are damaged; you may delete it";
+  return "moved " + name + " to " + to + ": " + why + "; you may delete it";
 }
 
 std::string settle_replaced(FileSystem& files, const std::string& dir, int64_t step) {
@@ -145,10 +145,11 @@ std::string settle_replaced(FileSystem& files, const std::string& dir, int64_t s
   return line + "brought back the old " + committed.name + ": the save that was to replace it was interrupted";
 }
 
-NewestCheckpoint find_newest(FileSystem& files, const std::string& run_dir) {
+NewestCheckpoint find_newest(FileSystem& files, const std::string& run_dir, int64_t before) {
   const std::string dir = checkpoints_dir(run_dir);
   NewestCheckpoint newest;
   for (const Candidate& candidate : candidates(files, dir)) {
+    if (candidate.step >= before) continue;
     try {
       newest.checkpoint = open_candidate(files, dir, candidate);
       return newest;
@@ -176,6 +177,17 @@ Checkpoint open_checkpoint(FileSystem& files, const std::string& path) {
   if (newest.checkpoint) return std::move(*newest.checkpoint);
   if (newest.problems.empty()) throw UserError(path + " has no checkpoint: expected a run directory that has saved");
   throw IoError("no checkpoint of " + path + " is intact; the newest: " + newest.problems[0]);
+}
+
+std::vector<std::string> set_aside_after(FileSystem& files, const std::string& run_dir, int64_t step) {
+  const std::string dir = checkpoints_dir(run_dir);
+  std::vector<std::string> lines;
+  for (const Candidate& candidate : candidates(files, dir))
+    if (candidate.step > step)
+      lines.push_back(quarantine(files, dir, candidate.name,
+                                 "the run continues from step " + std::to_string(step) + ", before it"));
+  if (!lines.empty()) files.sync_dir(dir);
+  return lines;
 }
 
 std::vector<std::string> recover(FileSystem& files, const std::string& run_dir) {

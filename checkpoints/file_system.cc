@@ -17,6 +17,8 @@ std::string likely_fix(int error_number) {
   switch (error_number) {
     case ENOSPC:
       return "free space on this disk (old checkpoints, quarantine-* directories) or use another";
+    case EFBIG:
+      return "a file may not grow that large here: raise `ulimit -f`, or use another file system";
     case EDQUOT:
       return "your disk quota is used up: delete old checkpoints or ask for more";
     case EACCES:

@@ -1,4 +1,5 @@
 // The rules that a config must obey, beyond each key's type.
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -65,6 +66,15 @@ const std::vector<Bound>& bounds() {
       {"above 0 and below 1", [](double x) { return x > 0 && x < 1; }, {"diffusion.beta_start", "diffusion.beta_end"}},
       {"0, 1, 2 or 3", [](double x) { return x >= 0 && x <= 3; }, {"parallel.zero_stage"}},
       {"finite", [](double) { return true; }, {"diffusion.p_mean"}},
+      // Sizes beyond these are typing mistakes, and their products would not fit 64 bits.
+      {"at most 2147483648", [](double x) { return x <= 0x1p31; }, {"steps", "global_batch_size", "data.images"}},
+      {"at most 1048575",  // sampler steps: the noise of an image has 2^20 numbers
+       [](double x) { return x < 0x1p20; },
+       {"micro_batch_size", "model.input_size", "model.in_channels", "model.patch_size", "model.hidden_size",
+        "model.num_heads", "model.num_classes", "diffusion.timesteps", "data.prefetch", "checkpoint.keep_last",
+        "sample.steps", "sample.batch", "validation.bins"}},
+      {"at most 4096", [](double x) { return x <= 4096; }, {"model.depth", "model.mlp_ratio"}},
+      {"at most 256", [](double x) { return x <= 256; }, {"data.threads"}},
   };
   return table;
 }
@@ -86,13 +96,11 @@ void check_bounds(const RunConfig& config) {
 // "the nearest divisors of 256 are 16 and 32"
 std::string nearest_divisors(int64_t number, int64_t near) {
   int64_t below = 1, above = number;
-  for (int64_t d = 1; d <= number; ++d) {
-    if (number % d != 0) continue;
-    if (d <= near)
-      below = d;
-    else {
-      above = d;
-      break;
+  for (int64_t root = 1; root * root <= number; ++root) {
+    if (number % root != 0) continue;
+    for (int64_t divisor : {root, number / root}) {
+      if (divisor <= near) below = std::max(below, divisor);
+      if (divisor > near) above = std::min(above, divisor);
     }
   }
   const std::string both = near > number ? to_string(number) : to_string(below) + " and " + to_string(above);
@@ -109,6 +117,22 @@ void require_multiple(const char* name, int64_t value, const std::string& of, in
   const int64_t below = value / step * step, above = below + step;
   REQUIRE(value % step == 0, std::string(name) + "=" + to_string(value) + " is not a multiple of " + of + ": try " +
                                  (below > 0 ? to_string(below) + " or " : "") + to_string(above));
+}
+
+// Sums of sizes must fit 64 bits, whatever the depth.
+void check_tensor_sizes(const RunConfig& config) {
+  const RunConfig::Model& m = config.model();
+  const auto real = [](int64_t x) { return static_cast<double>(x); };
+  const double side = real(m.input_size()), features = real(m.hidden_size()),
+               wide = std::max(1.0, m.mlp_ratio()) * features;
+  const double tokens = side * side / (real(m.patch_size()) * real(m.patch_size()));
+  const double batch = real(std::max(config.micro_batch_size(), config.sample().batch()));
+  const double largest =
+      std::max({4 * features * wide, real(m.num_classes()) * features, batch * side * side * real(m.in_channels()) * 2,
+                4 * batch * tokens * wide, (batch * real(m.num_heads()) + 1) * tokens * tokens});
+  REQUIRE(largest <= 0x1p38, "model: its largest tensor would have " + text_of(largest) +
+                                 " elements, more than 2^38: lower model.input_size, model.hidden_size, " +
+                                 "micro_batch_size or sample.batch");
 }
 
 void check_model(const RunConfig& config) {
@@ -219,6 +243,7 @@ void check_config(const RunConfig& config) {
   check_bounds(config);
   check_batch(config);
   check_model(config);
+  check_tensor_sizes(config);
   check_diffusion(config);
   check_data(config);
   check_ema(config);

@@ -1,5 +1,6 @@
 #include "launcher/golden.h"
 
+#include <cmath>
 #include <sstream>
 
 #include "core/error.h"
@@ -9,13 +10,15 @@ namespace shardit {
 Golden::Golden(FileSystem& files, const std::string& path) : reader_(files, path) {
   const auto& metadata = reader_.metadata();
   latent_ = metadata.contains("hidden_size");
-  if (latent_) check_parameters();
-  else if (!metadata.contains("ch") && !metadata.contains("weights")) refuse("its metadata holds no model configuration");
+  if (latent_) {
+    check_parameters();
+    check_sections();
+  } else if (!metadata.contains("ch") && !metadata.contains("weights")) {
+    refuse("its metadata holds no model configuration");
+  }
 }
 
-void Golden::refuse(const std::string& why) const {
-  throw IoError(reader_.path() + " is not a golden file: " + why);
-}
+void Golden::refuse(const std::string& why) const { throw IoError(reader_.path() + " is not a golden file: " + why); }
 
 const StoredTensor& Golden::tensor(const std::string& name) const {
   const StoredTensor* found = reader_.find(name);
@@ -82,18 +85,31 @@ std::vector<float> channels_last(const std::vector<float>& x, int64_t channels, 
   const int64_t outer = static_cast<int64_t>(x.size()) / (channels * positions);
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t c = 0; c < channels; ++c)
-      for (int64_t p = 0; p < positions; ++p) y[(o * positions + p) * channels + c] = x[(o * channels + c) * positions + p];
+      for (int64_t p = 0; p < positions; ++p)
+        y[(o * positions + p) * channels + c] = x[(o * channels + c) * positions + p];
   return y;
 }
 
+int64_t Golden::integer(const std::string& key) const {
+  const double x = number(key);
+  if (!(x >= 1 && x <= 1 << 20) || x != std::floor(x))
+    refuse("metadata '" + key + "' is no size: " + std::to_string(x));
+  return static_cast<int64_t>(x);
+}
+
 DiffitConfig Golden::model() const {
-  const auto integer = [&](const std::string& key) { return static_cast<int64_t>(number(key)); };
   const auto& metadata = reader_.metadata();
   const auto flag = metadata.find("learn_sigma");
-  return {.input_size = integer("input_size"), .in_channels = integer("in_channels"), .patch_size = integer("patch_size"),
-          .hidden_size = integer("hidden_size"), .depth = integer("depth"), .num_heads = integer("num_heads"),
-          .mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4, .num_classes = integer("num_classes"),
-          .learn_sigma = flag == metadata.end() || flag->second == "True" || flag->second == "true" || flag->second == "1"};
+  return {
+      .input_size = integer("input_size"),
+      .in_channels = integer("in_channels"),
+      .patch_size = integer("patch_size"),
+      .hidden_size = integer("hidden_size"),
+      .depth = integer("depth"),
+      .num_heads = integer("num_heads"),
+      .mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4,
+      .num_classes = integer("num_classes"),
+      .learn_sigma = flag == metadata.end() || flag->second == "True" || flag->second == "true" || flag->second == "1"};
 }
 
 void Golden::check_parameters() const {
@@ -102,11 +118,66 @@ void Golden::check_parameters() const {
   } catch (const UserError& e) {
     refuse(e.what());
   }
+  const int64_t tensors = static_cast<int64_t>(reader_.tensors().size());
+  if (model().depth > tensors) refuse("metadata 'depth' is more than its " + std::to_string(tensors) + " tensors");
   for (const Unit& unit : diffit_layout(model()).units)
     for (const Param& p : unit.params) {
       const Shape& given = tensor("param." + p.name).shape;
-      if (!(given == p.shape)) refuse("param." + p.name + " has shape " + given.str() + ", its configuration gives " + p.shape.str());
+      if (!(given == p.shape))
+        refuse("param." + p.name + " has shape " + given.str() + ", its configuration gives " + p.shape.str());
     }
+}
+
+void Golden::expect(const std::string& name, const Shape& expected, int64_t limit) const {
+  if (!has(name)) return;
+  const StoredTensor& t = tensor(name);
+  if (!(t.shape == expected)) refuse("tensor " + name + " has shape " + t.shape.str() + ", expected " + expected.str());
+  if (limit == 0) return;
+  for (int64_t value : integers(name))
+    if (value < 0 || value >= limit)
+      refuse("tensor " + name + " holds " + std::to_string(value) + ", expected 0 to " + std::to_string(limit - 1));
+}
+
+int64_t Golden::extent(const std::string& name, int axis) const {
+  const Shape& s = tensor(name).shape;
+  if (s.rank() <= axis || s[axis] < 1) refuse("tensor " + name + " has shape " + s.str() + ", too few to work with");
+  return s[axis];
+}
+
+// Shapes and values of every section's tensors, so that what follows may rely on them.
+void Golden::check_sections() const {
+  const DiffitConfig m = model();
+  const int64_t S = m.input_size, C = m.in_channels, labels = m.num_classes + 1, B = batch();
+  for (const std::string section : {"forward", "cfg"}) {
+    if (!has(section + ".x")) continue;
+    const int64_t n = extent(section + ".x", 0);
+    if (section == "cfg" && n % 2 != 0)
+      refuse("tensor cfg.x holds " + std::to_string(n) + " images, expected two halves");
+    expect(section + ".x", {n, C, S, S});
+    expect(section + ".t", {n}, kGoldenTimesteps);
+    expect(section + ".y", {n}, labels);
+    expect(section + ".out", {n, m.out_channels(), S, S});
+  }
+  if (has("train.x0")) {
+    const int64_t steps = extent("train.x0", 0);
+    for (const char* name : {"train.x0", "train.noise"}) expect(name, {steps, B, C, S, S});
+    expect("train.t", {steps, B}, kGoldenTimesteps);
+    expect("train.y", {steps, B}, labels);
+    expect("train.loss", {steps});
+    for (const char* name : {"loss", "mse", "vb"}) expect(std::string("train.step0.") + name, {B});
+    if (has("train.step0.grad_norm") && shape("train.step0.grad_norm").numel() != 1)
+      refuse("tensor train.step0.grad_norm is not one number");
+    for (const Unit& unit : diffit_layout(m).units)
+      for (const Param& p : unit.params)
+        for (const char* kind : {"grad.", "after.", "ema."}) expect(kind + p.name, p.shape);
+  }
+  if (!has("sample.z")) return;
+  const int64_t n = extent("sample.z", 0), steps = integer("sample_steps");
+  if (steps > kGoldenTimesteps) refuse("metadata 'sample_steps' is above " + std::to_string(kGoldenTimesteps));
+  for (const char* name : {"sample.z", "sample.ddpm", "sample.ddim"}) expect(name, {n, C, S, S});
+  expect("sample.y", {n}, labels);
+  expect("sample.noise", {steps, n, C, S, S});
+  expect("sample.timesteps", {steps}, kGoldenTimesteps);
 }
 
 RunSetup Golden::setup(const Precision& precision) const {

@@ -1,11 +1,15 @@
 #include <glog/logging.h>
 
+#include <csignal>
+
 #include "launcher/commands/commands.h"
 
 int main(int argc, char** argv) {
   FLAGS_logtostderr = true;
   google::InitGoogleLogging(argv[0]);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of write, with a message, not a sudden end
   using namespace shardit;
-  return run_command_line(argc, argv, {add_train_command, add_sample_command, add_checkpoint_command, add_parity_command,
-                                       add_plan_command, add_report_command, add_doctor_command});
+  return run_command_line(argc, argv,
+                          {add_train_command, add_sample_command, add_checkpoint_command, add_parity_command,
+                           add_plan_command, add_report_command, add_doctor_command});
 }

@@ -6,7 +6,7 @@
 //   start       ranks, device, parameters, resolved config as "config", machine facts as "environment",
 //               planned memory per rank as "plan": [{"class", "bytes"}, …]
 //   save        path, bytes, stall_ms, total_ms, digest
-//   resume      digest
+//   resume      digest, path, warnings: [broken checkpoints passed over, changed keys, …]
 //   sample      path (relative to the run directory), images
 //   validation  loss, images, bins: [loss of the lowest range of t, …]
 //

@@ -11,15 +11,14 @@
 namespace shardit {
 namespace {
 
-constexpr int64_t kTimesteps = 1000;  // of the goldens' diffusion
-
 struct Tolerance {
   const char* section;
   double fp32, bf16;  // bf16: 0 where bf16 is not judged
 };
 constexpr Tolerance kTolerances[] = {
-    {"forward", 2e-5, 2e-2}, {"cfg", 2e-5, 2e-2}, {"loss", 2e-5, 2e-2}, {"grad", 1e-4, 2e-2},        {"adamw", 1e-3, 0},
-    {"ema", 1e-3, 0},        {"ddpm", 1e-3, 0},   {"ddim", 1e-3, 0},    {"vae.encode", 1e-4, 0}, {"vae.decode", 1e-4, 0},
+    {"forward", 2e-5, 2e-2}, {"cfg", 2e-5, 2e-2},     {"loss", 2e-5, 2e-2}, {"grad", 1e-4, 2e-2},
+    {"adamw", 1e-3, 0},      {"ema", 1e-3, 0},        {"ddpm", 1e-3, 0},    {"ddim", 1e-3, 0},
+    {"vae.encode", 1e-4, 0}, {"vae.decode", 1e-4, 0},
 };
 
 // Largest difference over the largest magnitude of the reference. A NaN on either side is an infinite error.
@@ -43,7 +42,10 @@ double largest(const std::vector<float>& x) {
 class Parity {
  public:
   Parity(const Golden& golden, DType compute, int threads)
-      : golden_(golden), setup_(golden.setup({.compute = compute, .residual = compute})), pool_(threads), device_(make_cpu_device()) {}
+      : golden_(golden),
+        setup_(golden.setup({.compute = compute, .residual = compute})),
+        pool_(threads),
+        device_(make_cpu_device()) {}
 
   double forward() {
     Graph graph;
@@ -95,9 +97,10 @@ class Parity {
     trained_ = true;
     const int64_t steps = golden_.shape("train.x0")[0];
     Graph constants;
-    std::vector<NamedGraph> graphs = {{"micro_step", lower(build_micro_step(setup_, given_inputs, nullptr), setup_, constants)},
-                                      {"update", lower(build_update(setup_), setup_, constants)},
-                                      {"terms", lower(loss_terms(), setup_, constants)}};
+    std::vector<NamedGraph> graphs = {
+        {"micro_step", lower(build_micro_step(setup_, given_inputs, nullptr), setup_, constants)},
+        {"update", lower(build_update(setup_), setup_, constants)},
+        {"terms", lower(loss_terms(), setup_, constants)}};
     Program& program = start(std::move(graphs), constants);
     const std::vector<float> x0 = golden_.images("train.x0"), noise = golden_.images("train.noise");
     const std::vector<int64_t> t = golden_.integers("train.t"), y = golden_.integers("train.y");
@@ -115,7 +118,8 @@ class Parity {
       if (step == 0 && golden_.has("train.step0.grad_norm")) {
         double norm[3];
         program.download("step.norm", norm, sizeof norm);
-        gradient_error_ = std::max(gradient_error_, relative_error({static_cast<float>(norm[0])}, golden_.real("train.step0.grad_norm")));
+        gradient_error_ = std::max(
+            gradient_error_, relative_error({static_cast<float>(norm[0])}, golden_.real("train.step0.grad_norm")));
       }
     }
     after_error_ = change_error(program, {"params", "master"}, "after.");
@@ -127,11 +131,14 @@ class Parity {
   double ema() { return train(), ema_error_; }
 
   double sampled(bool ancestral) {
-    const DdpmSchedule full = ddpm_schedule(kTimesteps, 1e-4, 0.02), respaced = respace(full, static_cast<int64_t>(golden_.number("sample_steps")));
+    const DdpmSchedule full = ddpm_schedule(kGoldenTimesteps, 1e-4, 0.02),
+                       respaced = respace(full, golden_.shape("sample.timesteps")[0]);
     if (golden_.integers("sample.timesteps") != respaced.steps) return INFINITY;
-    const SamplerPlan plan = ancestral ? plan_ddpm(respaced, kTimesteps, setup_.model.learn_sigma) : plan_ddim(respaced, kTimesteps);
+    const SamplerPlan plan = ancestral ? plan_ddpm(respaced, kGoldenTimesteps, setup_.model.learn_sigma)
+                                       : plan_ddim(respaced, kGoldenTimesteps);
     const int64_t n = golden_.shape("sample.z")[0];
-    const SamplingSetup sampling{.weights = setup_.weights(), .batch = n, .guided_channels = guided_channels(), .noise_given = true};
+    const SamplingSetup sampling{
+        .weights = setup_.weights(), .batch = n, .guided_channels = guided_channels(), .noise_given = true};
     Program& program = start({{"move", build_sampling(setup_, sampling, SamplerStage::kMove, ancestral)}});
     const std::vector<float> z = golden_.images("sample.z"), noise = golden_.images("sample.noise");
     const int64_t steps = static_cast<int64_t>(plan.steps.size());
@@ -151,15 +158,23 @@ class Parity {
     }
     std::vector<double> x(z.size());
     program.download("sample.x", x.data(), static_cast<int64_t>(x.size() * sizeof(double)));
-    return relative_error(std::vector<float>(x.begin(), x.end()), golden_.images(ancestral ? "sample.ddpm" : "sample.ddim"));
+    return relative_error(std::vector<float>(x.begin(), x.end()),
+                          golden_.images(ancestral ? "sample.ddpm" : "sample.ddim"));
   }
 
  private:
   static LossInputs given_inputs(Graph& graph, const RunSetup& s) {
     const int64_t B = s.micro_batch, S = s.model.input_size, C = s.model.in_channels;
-    const auto images = [&](const std::string& name) { return input(graph, name, {DType::kF32, {B, S, S, C}}, BufferClass::kStaging, Role::kExact); };
-    const auto integers = [&](const std::string& name) { return input(graph, name, {DType::kI64, {B}}, BufferClass::kStaging); };
-    return {.x0 = images("golden.x0"), .y = integers("golden.y"), .time = integers("golden.t"), .noise = images("golden.noise")};
+    const auto images = [&](const std::string& name) {
+      return input(graph, name, {DType::kF32, {B, S, S, C}}, BufferClass::kStaging, Role::kExact);
+    };
+    const auto integers = [&](const std::string& name) {
+      return input(graph, name, {DType::kI64, {B}}, BufferClass::kStaging);
+    };
+    return {.x0 = images("golden.x0"),
+            .y = integers("golden.y"),
+            .time = integers("golden.t"),
+            .noise = images("golden.noise")};
   }
 
   Graph loss_terms() const {
@@ -178,7 +193,8 @@ class Parity {
     program.run("terms");
     for (const std::string name : {"loss", "mse", "vb"})
       if (golden_.has("train.step0." + name) && program.has_buffer("terms." + name))
-        loss_error_ = std::max(loss_error_, relative_error(get(program, "terms." + name, setup_.micro_batch), golden_.real("train.step0." + name)));
+        loss_error_ = std::max(loss_error_, relative_error(get(program, "terms." + name, setup_.micro_batch),
+                                                           golden_.real("train.step0." + name)));
   }
 
   // Each tensor against its own largest gradient; tensors that are next to nothing beside the rest, against 1e-3 of
@@ -190,13 +206,16 @@ class Parity {
     for (const StateTensor& t : tensors_of(program, setup_, {"", "grad"})) {
       const auto* data = static_cast<const float*>(t.data);
       const std::vector<float> ours(data, data + t.shape.numel());
-      gradient_error_ = std::max(gradient_error_, relative_error(ours, golden_.real("grad." + t.name.substr(1)), 1e-3 * most));
+      gradient_error_ =
+          std::max(gradient_error_, relative_error(ours, golden_.real("grad." + t.name.substr(1)), 1e-3 * most));
     }
   }
 
   void update(Program& program, int64_t step) {
     const double t = static_cast<double>(step + 1);
-    set(program, "step.numbers", std::vector<double>{golden_.number("lr"), 1 - std::pow(setup_.adamw.beta1, t), 1 - std::pow(setup_.adamw.beta2, t), golden_.number("ema_decay")});
+    set(program, "step.numbers",
+        std::vector<double>{golden_.number("lr"), 1 - std::pow(setup_.adamw.beta1, t),
+                            1 - std::pow(setup_.adamw.beta2, t), golden_.number("ema_decay")});
     program.run("update");
   }
 
@@ -209,7 +228,8 @@ class Parity {
       const std::string name = t.name.substr(kind.name.size() + 1);
       const std::vector<float> reference = golden_.real(prefix + name), before = golden_.real("param." + name);
       const auto* ours = static_cast<const float*>(t.data);
-      const bool noise = name.ends_with("qkv_temb.weight") || name.ends_with("qkv_temb.bias") || name.ends_with("qkv.bias");
+      const bool noise =
+          name.ends_with("qkv_temb.weight") || name.ends_with("qkv_temb.bias") || name.ends_with("qkv.bias");
       const int64_t third = t.shape.numel() / 3;
       for (int64_t i = 0; i < t.shape.numel(); ++i) {
         if (noise && i / third == 1) continue;
@@ -245,7 +265,8 @@ class Parity {
 
   Value real_input(Graph& graph, const std::string& name, int64_t batch) const {
     const int64_t S = setup_.model.input_size;
-    return input(graph, name, {DType::kF32, {batch, S, S, setup_.model.in_channels}}, BufferClass::kStaging, Role::kExact);
+    return input(graph, name, {DType::kF32, {batch, S, S, setup_.model.in_channels}}, BufferClass::kStaging,
+                 Role::kExact);
   }
   static Value integer_input(Graph& graph, const std::string& name, int64_t batch) {
     return input(graph, name, {DType::kI64, {batch}}, BufferClass::kStaging);
@@ -253,7 +274,7 @@ class Parity {
   int64_t guided_channels() const { return std::min<int64_t>(3, setup_.model.in_channels); }
   double scale_at(double t) const {
     const auto schedule = setup_.model.input_size <= 32 ? GuidanceSchedule::kPowerCosine : GuidanceSchedule::kConstant;
-    return guidance_scale(schedule, golden_.number("cfg_scale"), 4, t / static_cast<double>(kTimesteps));
+    return guidance_scale(schedule, golden_.number("cfg_scale"), 4, t / static_cast<double>(kGoldenTimesteps));
   }
 
   template <typename T> static void set(Program& program, const std::string& name, const std::vector<T>& x) {
@@ -314,25 +335,34 @@ ParityResult::Status judge(const Tolerance& tolerance, DType compute, double err
 
 const char* status_text(ParityResult::Status status) {
   switch (status) {
-    case ParityResult::kOk: return "ok";
-    case ParityResult::kFail: return "FAIL";
-    case ParityResult::kSkipped: return "skipped";
-    case ParityResult::kUnjudged: return "unjudged";
+    case ParityResult::kOk:
+      return "ok";
+    case ParityResult::kFail:
+      return "FAIL";
+    case ParityResult::kSkipped:
+      return "skipped";
+    case ParityResult::kUnjudged:
+      return "unjudged";
   }
   return "";
 }
 
 std::vector<ParityResult> run_parity(const std::string& path, DType compute, int threads) {
   PosixFiles files;
+  REQUIRE(files.kind(path) == PathKind::kFile, path + " is no file: expected a golden file (safetensors)");
   const Golden golden(files, path);
   REQUIRE(golden.latent(), path + " is an autoencoder's golden: this build runs latent goldens (latent-*.safetensors)");
   Parity parity(golden, compute, threads);
   std::vector<ParityResult> results;
   for (const Tolerance& tolerance : kTolerances) {
-    ParityResult result{.file = path, .section = tolerance.section, .tolerance = compute == DType::kBF16 ? tolerance.bf16 : tolerance.fp32};
+    ParityResult result{.file = path,
+                        .section = tolerance.section,
+                        .tolerance = compute == DType::kBF16 ? tolerance.bf16 : tolerance.fp32};
     for (const Section& section : latent_sections()) {
       if (section.name != result.section) continue;
-      if (!std::all_of(section.needs.begin(), section.needs.end(), [&](const std::string& name) { return golden.has(name); })) continue;
+      if (!std::all_of(section.needs.begin(), section.needs.end(),
+                       [&](const std::string& name) { return golden.has(name); }))
+        continue;
       result.error = section.error(parity);
       result.status = judge(tolerance, compute, result.error);
     }

@@ -12,14 +12,18 @@ namespace {
 // N(0, std^2) cut at +-2, by the inverse CDF: a uniform between the CDF's values at the two cuts.
 float truncated_normal(float uniform, double std) {
   const double tail = 0.5 * std::erfc(2 / (std * std::sqrt(2.0)));
-  return static_cast<float>(std * static_cast<double>(normal_quantile(tail + static_cast<double>(uniform) * (1 - 2 * tail))));
+  return static_cast<float>(std *
+                            static_cast<double>(normal_quantile(tail + static_cast<double>(uniform) * (1 - 2 * tail))));
 }
 
 float draw(const Init& init, const Philox& philox, uint64_t item, uint64_t i) {
   switch (init.kind) {
-    case Init::kZero: return 0;
-    case Init::kNormal: return static_cast<float>(init.std * static_cast<double>(normal_at(philox, item, i)));
-    case Init::kTruncatedNormal: return truncated_normal(uniform_at(philox, item, i), init.std);
+    case Init::kZero:
+      return 0;
+    case Init::kNormal:
+      return static_cast<float>(init.std * static_cast<double>(normal_at(philox, item, i)));
+    case Init::kTruncatedNormal:
+      return truncated_normal(uniform_at(philox, item, i), init.std);
     case Init::kXavierUniform: {
       const double bound = std::sqrt(6.0 / static_cast<double>(init.fan_in + init.fan_out));
       return static_cast<float>(bound * (2 * static_cast<double>(uniform_at(philox, item, i)) - 1));
@@ -49,7 +53,8 @@ std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, con
 std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, const std::string& prefix) {
   std::vector<StateTensor> tensors;
   for (const StateKind& kind : state_kinds(setup))
-    for (StateTensor& tensor : tensors_of(program, setup, {kind.name, prefix + kind.source})) tensors.push_back(std::move(tensor));
+    for (StateTensor& tensor : tensors_of(program, setup, {kind.name, prefix + kind.source}))
+      tensors.push_back(std::move(tensor));
   return tensors;
 }
 
@@ -57,6 +62,16 @@ void draw_initial(const Param& param, uint64_t seed, float* out) {
   const Philox philox(seed, Purpose::kInitialWeights);
   const uint64_t item = hash_name(param.name);
   for (int64_t i = 0; i < param.numel(); ++i) out[i] = draw(param.init, philox, item, static_cast<uint64_t>(i));
+}
+
+std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
+  std::vector<Constant> constants;
+  for (const ReleasedConstant& c : released) {
+    const bool integer = c.dtype == DType::kI64;
+    const void* data = integer ? static_cast<const void*>(c.index.data()) : c.real.data();
+    constants.push_back({c.name, c.dtype, c.shape, data});
+  }
+  return constants;
 }
 
 void initialize_state(Program& program, const RunSetup& setup) {
@@ -70,7 +85,8 @@ void initialize_state(Program& program, const RunSetup& setup) {
 void copy_weights_to_emas(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units)
     for (const std::string& ema : setup.ema_names)
-      std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)), program.host_pointer(unit_buffer("master", unit)),
+      std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)),
+                  program.host_pointer(unit_buffer("master", unit)),
                   static_cast<size_t>(unit.elements()) * sizeof(float));
 }
 

@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints/release.h"
 #include "checkpoints/save.h"
 #include "core/program.h"
 #include "launcher/graphs.h"
+#include "model/diffit.h"
 
 namespace shardit {
 
@@ -27,6 +29,9 @@ void initialize_state(Program& program, const RunSetup& setup);
 
 // Every EMA becomes a copy of the master weights.
 void copy_weights_to_emas(Program& program, const RunSetup& setup);
+
+// The released constants as export and import take them; they point into `released`.
+std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released);
 
 // A tensor's initial values.
 void draw_initial(const Param& param, uint64_t seed, float* out);

@@ -11,6 +11,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
+#include "launcher/output_file.h"
 #include "launcher/run_program.h"
 #include "launcher/state.h"
 
@@ -25,17 +26,12 @@ struct Flags {
   int64_t keep_every = 0;
 };
 
-std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
-  std::vector<Constant> constants;
-  for (const ReleasedConstant& c : released)
-    constants.push_back({c.name, c.dtype, c.shape, c.dtype == DType::kI64 ? static_cast<const void*>(c.index.data()) : c.real.data()});
-  return constants;
-}
-
 int inspect(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
-  std::cout << (f.digest ? digest_line(checkpoint) : f.json ? describe_json(checkpoint) : describe_text(checkpoint, f.tensors));
+  std::cout << (f.digest ? digest_line(checkpoint)
+                : f.json ? describe_json(checkpoint)
+                         : describe_text(checkpoint, f.tensors));
   return 0;
 }
 
@@ -43,18 +39,21 @@ int verify(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
   const int64_t bytes = verify_checkpoint(files, checkpoint);
-  std::cout << checkpoint.path << ": ok, " << format_bytes(static_cast<double>(bytes)) << " read, " << digest_line(checkpoint);
+  std::cout << checkpoint.path << ": ok, " << format_bytes(static_cast<double>(bytes)) << " read, "
+            << digest_line(checkpoint);
   return 0;
 }
 
 int diff(const Flags& f) {
   PosixFiles files;
-  const Difference difference = diff_checkpoints(files, open_checkpoint(files, f.a), open_checkpoint(files, f.b), f.tolerance);
+  const Difference difference =
+      diff_checkpoints(files, open_checkpoint(files, f.a), open_checkpoint(files, f.b), f.tolerance);
   std::cout << difference.text();
   return difference.equal ? 0 : 1;
 }
 
 int export_to(const Flags& f) {
+  check_output_file(f.b);
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
   const RunConfig config = parse_config(checkpoint.manifest.run.config_text, checkpoint.path);
@@ -81,8 +80,13 @@ int import_from(const Flags& f) {
   std::filesystem::create_directories(f.b, failed);
   if (failed) throw IoError("cannot create " + f.b + ": " + failed.message());
   RunLock lock(f.b);
-  REQUIRE(!find_newest(files, f.b).checkpoint, f.b + " has checkpoints already: import starts a new run; choose another directory");
-  RunState run{.seed = config.seed(), .config_text = resolved_text(config), .device_kind = "imported", .run_nonce = write_nonce(files, f.b)};
+  const NewestCheckpoint newest = find_newest(files, f.b);
+  REQUIRE(!newest.checkpoint && newest.problems.empty(),
+          f.b + " has checkpoints already: import starts a new run; choose another directory");
+  RunState run{.seed = config.seed(),
+               .config_text = resolved_text(config),
+               .device_kind = "imported",
+               .run_nonce = write_nonce(files, f.b)};
   const SaveReport report = save_checkpoint(files, f.b, run, all_tensors(program, setup));
   std::cout << "wrote " << report.path << ", digest " << report.root.hex() << "\n";
   return 0;
@@ -90,6 +94,8 @@ int import_from(const Flags& f) {
 
 int prune_run(const Flags& f) {
   PosixFiles files;
+  REQUIRE(files.kind(checkpoints_dir(f.a)) == PathKind::kDirectory,
+          f.a + " has no checkpoints: expected a run directory");
   RunLock lock(f.a);
   const PruneReport report = prune(files, f.a, f.keep_last, f.keep_every);
   for (const std::string& problem : report.problems) std::cout << "warning: " << problem << "\n";
@@ -99,7 +105,8 @@ int prune_run(const Flags& f) {
 
 using Body = int (*)(const Flags&);
 
-CLI::App* add(CLI::App* parent, Handler& chosen, std::shared_ptr<Flags> flags, const std::string& name, const std::string& description, Body body) {
+CLI::App* add(CLI::App* parent, Handler& chosen, std::shared_ptr<Flags> flags, const std::string& name,
+              const std::string& description, Body body) {
   CLI::App* command = parent->add_subcommand(name, description);
   command->callback([flags, body, &chosen] { chosen = [flags, body] { return body(*flags); }; });
   return command;
@@ -110,25 +117,31 @@ constexpr const char* kPath = "A step directory, or a run directory (its newest 
 }  // namespace
 
 void add_checkpoint_command(CLI::App& app, Handler& chosen) {
-  CLI::App* group = add_subcommand(app, "checkpoint", "Looks into checkpoints and converts them", "shardit checkpoint inspect runs/demo --digest");
+  CLI::App* group = add_subcommand(app, "checkpoint", "Looks into checkpoints and converts them",
+                                   "shardit checkpoint inspect runs/demo --digest");
   group->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
 
-  CLI::App* c = add(group, chosen, flags, "inspect", "What is in it: step, config, ranks, tensors, shard map, sizes, root digest", inspect);
+  CLI::App* c = add(group, chosen, flags, "inspect",
+                    "What is in it: step, config, ranks, tensors, shard map, sizes, root digest", inspect);
   c->add_option("PATH", flags->a, kPath)->required();
   c->add_flag("--tensors", flags->tensors, "List every tensor");
   c->add_flag("--digest", flags->digest, "Print the root digest only");
   c->add_flag("--json", flags->json, "Print one JSON object");
 
-  c = add(group, chosen, flags, "verify", "Reads every byte; names the first bad tensor, file and offset (exit 4)", verify);
+  c = add(group, chosen, flags, "verify", "Reads every byte; names the first bad tensor, file and offset (exit 4)",
+          verify);
   c->add_option("PATH", flags->a, kPath)->required();
 
   c = add(group, chosen, flags, "diff", "Compares two checkpoints tensor by tensor; exit 1 if they differ", diff);
   c->add_option("A", flags->a, kPath)->required();
   c->add_option("B", flags->b, kPath)->required();
-  c->add_option("--tolerance", flags->tolerance, "Largest relative difference that counts as equal")->capture_default_str()->check(CLI::NonNegativeNumber);
+  c->add_option("--tolerance", flags->tolerance, "Largest relative difference that counts as equal")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
 
-  c = add(group, chosen, flags, "export", "Writes weights as one safetensors file with the released DiffiT tensor names", export_to);
+  c = add(group, chosen, flags, "export",
+          "Writes weights as one safetensors file with the released DiffiT tensor names", export_to);
   c->add_option("A", flags->a, kPath)->required();
   c->add_option("OUT", flags->b, "File to write")->required();
   c->add_option("--which", flags->which, "ema:NAME, params or all")->capture_default_str();
@@ -141,7 +154,9 @@ void add_checkpoint_command(CLI::App& app, Handler& chosen) {
   c = add(group, chosen, flags, "prune", "Deletes old checkpoints", prune_run);
   c->add_option("RUN", flags->a, "Run directory")->required();
   c->add_option("--keep-last", flags->keep_last, "How many of the newest stay")->required()->check(CLI::PositiveNumber);
-  c->add_option("--keep-every", flags->keep_every, "Steps that are a multiple of this stay too; 0: none")->capture_default_str()->check(CLI::NonNegativeNumber);
+  c->add_option("--keep-every", flags->keep_every, "Steps that are a multiple of this stay too; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
 }
 
 }  // namespace shardit

@@ -11,6 +11,7 @@
 #include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/output_file.h"
 #include "launcher/progress.h"
 #include "launcher/run_data.h"
 #include "launcher/run_program.h"
@@ -31,7 +32,9 @@ struct Flags {
 // The run's config with the flags on top, as one more round of overrides, so that one set of checks serves both.
 std::vector<std::string> overrides(const Flags& f) {
   std::vector<std::string> sets;
-  const auto add = [&](const std::string& key, const std::string& value) { sets.push_back("sample." + key + "=" + value); };
+  const auto add = [&](const std::string& key, const std::string& value) {
+    sets.push_back("sample." + key + "=" + value);
+  };
   const auto text = [](double x) {
     char buffer[32];
     std::snprintf(buffer, sizeof buffer, "%.17g", x);
@@ -59,13 +62,16 @@ RunConfig config_of(const Flags& f, const std::optional<Checkpoint>& checkpoint)
 }
 
 // The tensors that the sampler reads: one kind of the checkpoint's.
-void load_weights(PosixFiles& files, const Flags& f, const std::optional<Checkpoint>& checkpoint, Program& program, const RunSetup& setup, const std::string& source) {
+void load_weights(PosixFiles& files, const Flags& f, const std::optional<Checkpoint>& checkpoint, Program& program,
+                  const RunSetup& setup, const std::string& source) {
   const std::string kind = source == "master" || source == "param" ? "params" : source;
   if (checkpoint) {
     const std::vector<StateTensor> tensors = tensors_of(program, setup, {kind, kind == "params" ? "master" : source});
     load_checkpoint(files, *checkpoint, tensors, Extra::kIgnore);
   } else {
-    import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", kind == "params" ? "master" : source}), {});
+    const std::vector<ReleasedConstant> released = released_constants(setup.model);
+    import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", kind == "params" ? "master" : source}),
+                   constants_of(released));
   }
   if (source == "param") program.run("refresh");
 }
@@ -79,7 +85,8 @@ std::vector<int64_t> parse_classes(const std::string& text, int64_t classes) {
   std::stringstream stream(text);
   for (std::string part; std::getline(stream, part, ',');) {
     const bool digits = !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == std::string::npos;
-    REQUIRE(digits && std::stoll(part) < classes, "--classes: got '" + part + "', expected all, or numbers from 0 to " + std::to_string(classes - 1) + " separated by commas");
+    REQUIRE(digits && std::stoll(part) < classes, "--classes: got '" + part + "', expected all, or numbers from 0 to " +
+                                                      std::to_string(classes - 1) + " separated by commas");
     result.push_back(std::stoll(part));
   }
   REQUIRE(!result.empty(), "--classes: expected all, or numbers separated by commas");
@@ -97,8 +104,10 @@ std::string class_name(const RunConfig& config, int64_t label) {
 }
 
 // A labelled row per class: at most ten classes, at most ten images each.
-void write_grid(const std::string& path, const RunConfig& config, const SampledImages& images, const std::vector<int64_t>& labels, const std::vector<int64_t>& classes) {
-  const size_t rows = std::min<size_t>(classes.size(), 10), columns = std::min<size_t>(10, (labels.size() + classes.size() - 1) / classes.size());
+void write_grid(const std::string& path, const RunConfig& config, const SampledImages& images,
+                const std::vector<int64_t>& labels, const std::vector<int64_t>& classes) {
+  const size_t rows = std::min<size_t>(classes.size(), 10),
+               columns = std::min<size_t>(10, (labels.size() + classes.size() - 1) / classes.size());
   const size_t bytes = static_cast<size_t>(images.height * images.width * images.channels);
   GridOptions options{.columns = static_cast<int64_t>(columns)};
   std::vector<uint8_t> pixels;
@@ -107,12 +116,14 @@ void write_grid(const std::string& path, const RunConfig& config, const SampledI
     size_t found = 0;
     for (size_t i = 0; i < labels.size() && found < columns; ++i) {
       if (labels[i] != classes[r]) continue;
-      pixels.insert(pixels.end(), images.pixels.begin() + static_cast<int64_t>(i * bytes), images.pixels.begin() + static_cast<int64_t>((i + 1) * bytes));
+      pixels.insert(pixels.end(), images.pixels.begin() + static_cast<int64_t>(i * bytes),
+                    images.pixels.begin() + static_cast<int64_t>((i + 1) * bytes));
       ++found;
     }
     pixels.resize((r + 1) * columns * bytes, 255);
   }
-  write_png(path, make_grid(pixels.data(), static_cast<int64_t>(rows * columns), images.height, images.width, images.channels, options));
+  write_png(path, make_grid(pixels.data(), static_cast<int64_t>(rows * columns), images.height, images.width,
+                            images.channels, options));
 }
 
 void write_samples(const std::string& path, const SampledImages& images, const std::vector<int64_t>& labels) {
@@ -128,21 +139,30 @@ int run(const Flags& f) {
   REQUIRE(f.device != "cuda", "--device cuda: this build has no CUDA; use --device cpu or auto");
   REQUIRE(f.decoder.empty(), "--decoder: this build has no autoencoder; it samples models that work on pixels");
   REQUIRE(!f.out.empty() || !f.npz.empty(), "nothing to write: expected --out grid.png, --npz samples.npz, or both");
+  for (const std::string& path : {f.out, f.npz})
+    if (!path.empty()) check_output_file(path);
   PosixFiles files;
   std::optional<Checkpoint> checkpoint;
-  if (is_weights_file(f.checkpoint)) REQUIRE(!f.config.empty(), "sampling from a safetensors file needs --config, the run config of the model");
-  else checkpoint = open_checkpoint(files, f.checkpoint);
+  if (is_weights_file(f.checkpoint))
+    REQUIRE(!f.config.empty(), "sampling from a safetensors file needs --config, the run config of the model");
+  else
+    checkpoint = open_checkpoint(files, f.checkpoint);
   const RunConfig config = config_of(f, checkpoint);
   const RunSetup setup = make_setup(config);
+  const int64_t channels = setup.model.in_channels;
+  REQUIRE(f.out.empty() || channels == 1 || channels == 3,
+          "--out: the model draws " + std::to_string(channels) + " channels, a PNG has 1 or 3; use --npz");
   const SamplingPlan plan = make_sampling_plan(config);
   const SamplingSetup sampling = make_sampling_setup(config, setup, plan);
   const std::vector<int64_t> classes = parse_classes(f.classes, setup.model.num_classes);
   std::vector<int64_t> labels;
-  for (int64_t i = 0; i < config.sample().num(); ++i) labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
+  for (int64_t i = 0; i < config.sample().num(); ++i)
+    labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
 
   Pool pool(compute_threads());
   const auto device = make_cpu_device();
-  Program program(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, pool.threads()), *device, pool);
+  Program program(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, pool.threads()),
+                  *device, pool);
   program.run("constants");
   load_weights(files, f, checkpoint, program, setup, sampling.weights);
 
@@ -164,23 +184,32 @@ int run(const Flags& f) {
 }  // namespace
 
 void add_sample_command(CLI::App& app, Handler& chosen) {
-  CLI::App* c = add_subcommand(app, "sample", "Draws images from a checkpoint", "shardit sample runs/demo --out grid.png --npz samples.npz --num 1000 --cfg 2.5");
+  CLI::App* c = add_subcommand(app, "sample", "Draws images from a checkpoint",
+                               "shardit sample runs/demo --out grid.png --npz samples.npz --num 1000 --cfg 2.5");
   auto f = std::make_shared<Flags>();
-  c->add_option("CHECKPOINT", f->checkpoint, "A step directory, a run directory (its newest valid checkpoint), or a safetensors file with --config")->required();
+  c->add_option("CHECKPOINT", f->checkpoint,
+                "A step directory, a run directory (its newest valid checkpoint), or a safetensors file with --config")
+      ->required();
   c->add_option("--out", f->out, "PNG grid: a labelled row per class");
   c->add_option("--npz", f->npz, "npz with arr_0 (uint8 NHWC) and arr_1 (labels), as the ADM evaluator reads");
   c->add_option("--num", f->num, "Images; default: the config's sample.num")->check(CLI::PositiveNumber);
-  c->add_option("--classes", f->classes, "all, or class numbers separated by commas; images take them in turn")->capture_default_str();
+  c->add_option("--classes", f->classes, "all, or class numbers separated by commas; images take them in turn")
+      ->capture_default_str();
   c->add_option("--sampler", f->sampler, "ddpm, ddim, heun or dpmpp; default: the config's");
   c->add_option("--steps", f->steps, "Sampler steps; default: the config's")->check(CLI::PositiveNumber);
-  c->add_option("--batch", f->batch, "Images per batch; the bytes depend on it; default: the config's")->check(CLI::PositiveNumber);
+  c->add_option("--batch", f->batch, "Images per batch; the bytes depend on it; default: the config's")
+      ->check(CLI::PositiveNumber);
   c->add_option("--cfg", f->cfg, "Guidance scale, 1: none; default: the config's");
   c->add_option("--cfg-schedule", f->cfg_schedule, "constant or power-cosine; default: the config's");
-  c->add_option("--cfg-channels", f->cfg_channels, "Guided channels, from the first; default: the config's")->check(CLI::PositiveNumber);
+  c->add_option("--cfg-channels", f->cfg_channels, "Guided channels, from the first; default: the config's")
+      ->check(CLI::PositiveNumber);
   c->add_option("--scale-pow", f->scale_pow, "Exponent of power-cosine; default: the config's");
-  c->add_option("--ema", f->ema, "EMA profile to sample from, or none for the training weights; default: the first profile");
+  c->add_option("--ema", f->ema,
+                "EMA profile to sample from, or none for the training weights; default: the first profile");
   c->add_option("--seed", f->seed, "Seed of all sampling noise; default: the config's");
-  c->add_option("--device", f->device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
+  c->add_option("--device", f->device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
   c->add_option("--decoder", f->decoder, "Autoencoder weights for latent models");
   c->add_option("--config", f->config, "Run config, for a safetensors file");
   c->callback([f, &chosen] { chosen = [f] { return run(*f); }; });
