@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: install build test demo bench sanitize sanitize-asan sanitize-tsan clean
+.PHONY: install build test demo sanitize sanitize-asan sanitize-tsan clean
 
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
@@ -35,32 +35,31 @@ if [ -n "$$missing" ]; then \
   $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 endef
 
-# $(call configure_and_build,folder,cmake flags)
+# $(call configure_and_build,folder,cmake flags,targets; all if none is named)
 define configure_and_build
 mkdir -p $(1); \
 cmake -S . -B $(1) -G Ninja $(2) $(CMAKE_FLAGS) >$(1)/configure.log 2>&1 || { cat $(1)/configure.log; exit 1; }; \
-ninja -C $(1) -j $(JOBS)
+ninja -C $(1) -j $(JOBS) $(3)
 endef
 
 install:
 	$(call step,install what is missing,$(install_missing))
 
 build: install
-	$(call step,build,$(call configure_and_build,build,))
+	$(call step,build,$(call configure_and_build,build,,shardit judge_samples))
 
-test: build
-	$(call step,run the tests,cd build && ctest -j 2 --output-on-failure)
+test: install
+	$(call step,build with the tests,$(call configure_and_build,build,))
+	$(call step,run the tests,cd build && ctest -j $(JOBS) --output-on-failure)
 	@echo "all tests passed"
 
 demo: build
 	$(call step,train DiffiT on Fashion-MNIST,./build/shardit train configs/demo.textproto --run-dir runs/demo)
-	$(call step,sample,\
-	  ./build/shardit sample runs/demo --out runs/demo/samples.png --npz runs/demo/samples.npz)
+	$(call step,draw 1000 samples,./build/shardit sample runs/demo --num 1000 \
+	  --out runs/demo/samples.png --npz runs/demo/samples.npz)
+	$(call step,judge the samples,./build/judge_samples runs/demo/samples.npz)
 	$(call step,write the report,./build/shardit report runs/demo)
 	@echo "look at runs/demo/samples.png and runs/demo/report.html"
-
-bench: build
-	$(call step,measure a training step,./build/shardit bench step configs/demo.textproto)
 
 # Address and undefined-behaviour sanitizers over all tests; the thread sanitizer over the tests that use threads
 # (OpenMP's runtime is not instrumented, and only tests of our own threads are free of its false alarms).

@@ -79,7 +79,8 @@ Json run_json(const RunState& run) {
                {"zero_stage", run.zero_stage},
                {"device_kind", run.device_kind},
                {"library_versions", run.library_versions},
-               {"run_nonce", run.run_nonce}};
+               {"run_nonce", run.run_nonce},
+               {"data_fingerprint", run.data_fingerprint}};
   if (run.resume_loss_bits) json["resume_loss_bits"] = hex(*run.resume_loss_bits);
   return json;
 }

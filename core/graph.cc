@@ -97,7 +97,7 @@ Graph::Scope Graph::scope(const std::string& name, std::source_location where) {
 }
 
 Graph::Scope Graph::unit_scope(const std::string& name, std::source_location where) {
-  return Scope(*this, nested(name), nested(name), where);
+  return Scope(*this, name, name, where);
 }
 
 Graph::Scope Graph::scope_of(const Node& node, const std::string& prefix) {

@@ -118,7 +118,8 @@ class Graph {
     friend class Graph;
   };
   [[nodiscard]] Scope scope(const std::string& name, std::source_location where = std::source_location::current());
-  // A scope that is also a unit: the step in which recomputation, gathers and gradient statistics count.
+  // A scope that is also a unit: the step in which recomputation, gathers and gradient statistics count. Its label
+  // stands alone, whoever calls the formula.
   [[nodiscard]] Scope unit_scope(const std::string& name, std::source_location where = std::source_location::current());
   // The context of an existing node, for passes that add nodes on its behalf; `prefix` goes before the label.
   [[nodiscard]] Scope scope_of(const Node& node, const std::string& prefix);

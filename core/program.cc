@@ -1,5 +1,9 @@
 #include "core/program.h"
 
+#include <omp.h>
+
+#include <set>
+
 #include "core/error.h"
 #include "core/op_card.h"
 #include "core/verify.h"
@@ -8,6 +12,7 @@
 namespace shardit {
 
 CompiledProgram compile(std::vector<NamedGraph> graphs, int threads) {
+  omp_set_num_threads(1);  // kernels are prepared, and their scratch planned, for single-threaded library calls
   CompiledProgram result{.graphs = std::move(graphs)};
   std::vector<ScheduledGraph> scheduled;
   for (const NamedGraph& g : result.graphs) {
@@ -24,7 +29,13 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
     : compiled_(std::move(compiled)), device_(device), pool_(pool) {
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
-  for (size_t g = 0; g < compiled_.graphs.size(); ++g) launches_.push_back(bind(static_cast<int>(g)));
+  for (size_t g = 0; g < compiled_.graphs.size(); ++g) {
+    launches_.push_back(bind(static_cast<int>(g)));
+    std::set<Stream> used;
+    for (const Launch& launch : launches_.back()) used.insert(launch.step->stream);
+    used.erase(Stream::kCompute);
+    side_streams_.emplace_back(used.begin(), used.end());
+  }
 }
 
 Program::~Program() {
@@ -70,6 +81,8 @@ std::vector<Program::Launch> Program::bind(int g) {
 }
 
 void Program::run(int g, int slot) {
+  CHECK(slot == 0 || slot == 1) << "there is no slot " << slot;
+  fork(g);
   for (const Launch& launch : launches_[g]) {
     const Step& step = *launch.step;
     for (int event : step.waits) device_.wait(step.stream, event);
@@ -82,6 +95,24 @@ void Program::run(int g, int slot) {
       observer_(*launch.node, launch.out[slot]);
     }
   }
+  join(g);
+}
+
+// Graphs run one after another: the side streams begin after what the compute stream did before, and the compute stream
+// goes on after all of them.
+void Program::fork(int g) {
+  if (side_streams_[g].empty()) return;
+  const int event = static_cast<int>(compiled_.schedules[g].steps.size());
+  device_.record(Stream::kCompute, event);
+  for (Stream side : side_streams_[g]) device_.wait(side, event);
+}
+
+void Program::join(int g) {
+  int event = static_cast<int>(compiled_.schedules[g].steps.size());
+  for (Stream side : side_streams_[g]) {
+    device_.record(side, ++event);
+    device_.wait(Stream::kCompute, event);
+  }
 }
 
 int Program::index_of(const std::string& graph) const {
@@ -90,26 +121,28 @@ int Program::index_of(const std::string& graph) const {
   LOG(FATAL) << "the program has no graph " << graph;
 }
 
-const NamedBuffer& Program::buffer(const std::string& name, int64_t bytes) const {
+const NamedBuffer& Program::buffer(const std::string& name, int64_t bytes, int slot) const {
   const auto it = compiled_.memory.buffers.find(name);
   CHECK(it != compiled_.memory.buffers.end()) << "the program has no buffer " << name;
   CHECK(bytes < 0 || bytes == it->second.bytes) << name << " holds " << it->second.bytes << " bytes, not " << bytes;
+  CHECK(slot >= 0 && slot < it->second.slots)
+      << name << " has " << it->second.slots << " slots, there is no slot " << slot;
   return it->second;
 }
 
 void Program::upload(const std::string& name, const void* host, int64_t bytes, int slot) {
-  const NamedBuffer& b = buffer(name, bytes);
+  const NamedBuffer& b = buffer(name, bytes, slot);
   device_.copy_in(Stream::kCompute, arena_ + b.offset + slot * b.slot_stride(), host, static_cast<size_t>(bytes));
 }
 
 void Program::download(const std::string& name, void* host, int64_t bytes, int slot) {
-  const NamedBuffer& b = buffer(name, bytes);
+  const NamedBuffer& b = buffer(name, bytes, slot);
   device_.copy_out(Stream::kCompute, host, arena_ + b.offset + slot * b.slot_stride(), static_cast<size_t>(bytes));
   device_.synchronize();
 }
 
 void* Program::host_pointer(const std::string& name, int slot) {
-  const NamedBuffer& b = buffer(name, -1);
+  const NamedBuffer& b = buffer(name, -1, slot);
   return arena_ + b.offset + slot * b.slot_stride();
 }
 

@@ -75,14 +75,17 @@ class Program {
 
   std::vector<Launch> bind(int graph);
   std::vector<TensorRef> refs(int graph, const std::vector<int>& values, int slot);
-  const NamedBuffer& buffer(const std::string& name, int64_t bytes) const;
+  void fork(int graph);
+  void join(int graph);
+  const NamedBuffer& buffer(const std::string& name, int64_t bytes, int slot) const;
 
   CompiledProgram compiled_;
   Device& device_;
   Pool& pool_;
   std::byte* arena_ = nullptr;
   int64_t allocated_bytes_ = 0;
-  std::vector<std::vector<Launch>> launches_;  // by graph
+  std::vector<std::vector<Launch>> launches_;      // by graph
+  std::vector<std::vector<Stream>> side_streams_;  // by graph: the streams beside the compute stream that it uses
   Observer observer_;
 };
 

@@ -7,11 +7,13 @@
 namespace shardit {
 namespace {
 
-// The steps whose end `node` needs: the producers of what it reads, and the readers of what it overwrites.
+// The steps whose end `node` needs: the producers of what it reads, and the readers of what it overwrites. An input is
+// there before the graph runs; its step signals nothing, so that waiting for it would prove nothing.
 std::vector<int> dependencies(const Graph& graph, const std::vector<std::vector<int>>& consumers, int index) {
   std::vector<int> result;
   const Node& node = graph.node(index);
-  for (int v : node.in) result.push_back(graph.info(v).node);
+  for (int v : node.in)
+    if (graph.producer(v).card != &input_card) result.push_back(graph.info(v).node);
   if (node.card->alias)
     for (const Alias& alias : node.card->alias(types_of(graph, node)))
       if (alias.kind == Alias::kUpdate)

@@ -56,6 +56,10 @@ std::string format_ms(double ms) {
   return three_digits(std::min(ms, 9999.0)) + " ms";
 }
 
+std::string format_percent(double percent) {
+  return percent > 0 && percent < 0.1 ? "below 0.1 %" : print("%.1f %%", percent);
+}
+
 std::string format_number(double x, int digits) { return print("%.*g", digits, x); }
 
 }  // namespace shardit

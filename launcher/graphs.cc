@@ -1,5 +1,6 @@
 #include "launcher/graphs.h"
 
+#include "core/verify.h"
 #include "model/guidance.h"
 #include "ops/differentiate.h"
 #include "ops/fuse.h"
@@ -61,11 +62,13 @@ Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const Pass
   const Graph::Scope loss_scope = graph.scope("loss");
   const Value total = weighted_sum(loss.per_image, 1 / static_cast<double>(s.global_batch));
   graph.keep(total, "step.loss");
+  verify(graph, "build");
   if (observer) observer("build", graph);
 
   const std::vector<Value> gradients = differentiate(graph, total, weights.units());
   const Value counters = counters_input(graph);
   for (size_t u = 0; u < gradients.size(); ++u) fold_gradient(graph, s, s.layout.units[u], gradients[u], counters);
+  verify(graph, "differentiate");
   if (observer) observer("differentiate", graph);
   return graph;
 }
@@ -151,14 +154,18 @@ Graph build_sampling(const RunSetup& s, const SamplingSetup& sampling, SamplerSt
 }
 
 Graph lower(const Graph& graph, const RunSetup& s, Graph& prologue, const PassObserver& observer) {
+  const auto after = [&](const std::string& pass, const Graph& g) {
+    verify(g, pass);
+    if (observer) observer(pass, g);
+  };
   Graph g = apply_precision(prune(graph), s.precision);
-  if (observer) observer("cast", g);
+  after("cast", g);
   g = recompute(g, s.recompute);
-  if (observer) observer("recompute", g);
+  after("recompute", g);
   g = fuse(g);
-  if (observer) observer("fuse", g);
+  after("fuse", g);
   g = prune(hoist_constants(g, prologue));
-  if (observer) observer("hoist", g);
+  after("hoist", g);
   return g;
 }
 

@@ -122,6 +122,12 @@ void ProgressBar::print_line(const std::string& line) {
   last_draw_ = screen_.terminal ? -1e300 : last_draw_;  // the next update redraws the bar below the line
 }
 
+namespace {
+
+std::string speed(double images_per_s) { return images_per_s >= 100 ? fixed(images_per_s, 0) : format_number(images_per_s, 3); }
+
+}  // namespace
+
 std::string format_step(const StepMetrics& m, const RunFacts& facts, double images_per_s, double eta_s) {
   std::string line = "step " + std::to_string(m.step) + "/" + std::to_string(facts.steps);
   const auto add = [&line](const std::string& part) { line += " | " + part; };
@@ -129,8 +135,7 @@ std::string format_step(const StepMetrics& m, const RunFacts& facts, double imag
   add("gnorm " + format_number(m.grad_norm, 3));
   add("lr " + scientific(m.lr));
   add(format_ms(m.step_ms));
-  add(format_number(images_per_s, images_per_s >= 1000 ? 6 : 3) + " img/s (" +
-      format_number(images_per_s / facts.ranks, 3) + "/rank)");
+  add(speed(images_per_s) + " img/s" + (facts.ranks > 1 ? " (" + speed(images_per_s / facts.ranks) + "/rank)" : ""));
   if (m.mfu && facts.peak_tflops > 0)
     add("mfu " + percent(*m.mfu, 1) + " (" + format_number(facts.peak_tflops, 3) + " TF dense)");
   add("mem " + memory(static_cast<double>(m.mem_bytes), static_cast<double>(facts.planned_bytes)));

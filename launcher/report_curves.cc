@@ -103,7 +103,7 @@ std::string throughput_chart(const MetricsFile& metrics) {
 Series part_of_step(const std::string& name, int style, const std::vector<Point>& ms, double total_ms) {
   double sum = 0;
   for (const Point& p : ms) sum += p.y;
-  const std::string share = total_ms > 0 ? " " + format_number(100 * sum / total_ms, 2) + " %" : "";
+  const std::string share = total_ms > 0 ? " " + format_percent(100 * sum / total_ms) : "";
   return {name + share, smooth(ms, smoothing_width(ms.size())), Series::kLine, style};
 }
 

@@ -92,6 +92,8 @@ std::vector<double> step_numbers(const RunConfig& config, int64_t step) {
 
 SamplingPlan make_sampling_plan(const RunConfig& config) {
   const auto& s = config.sample();
+  REQUIRE(s.cfg_schedule() != "power-cosine" || config.diffusion().process() == RunConfig::Diffusion::ddpm,
+          "sample.cfg_schedule is power-cosine, which follows the DDPM step; expected constant for diffusion.process edm");
   return {.steps = sampler_of(config),
           .schedule = s.cfg_schedule() == "power-cosine" ? GuidanceSchedule::kPowerCosine : GuidanceSchedule::kConstant,
           .cfg = s.cfg(),

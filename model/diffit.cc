@@ -8,19 +8,24 @@
 namespace shardit {
 namespace {
 
+Value project(const Parameters& w, const std::string& name, Value x) {
+  const auto scope = x.graph->scope(name.substr(name.rfind('.') + 1));  // "qkv" of "blocks.7.attn.qkv"
+  return linear(x, w(name + ".weight"), w(name + ".bias"));
+}
+
 // Time-dependent multi-head self-attention: q, k, v = x W + c W_t (eq. 3-5), softmax(q k^T / sqrt(d) + bias) v (eq. 6).
 Value tmsa(const Parameters& w, const std::string& name, Value x, Value c, int heads) {
   const auto scope = x.graph->scope("attn");
-  const Value qkv = linear(x, w(name + ".qkv.weight"), w(name + ".qkv.bias"));
-  const Value qkv_time = linear(c, w(name + ".qkv_temb.weight"), w(name + ".qkv_temb.bias"));
+  const Value qkv = project(w, name + ".qkv", x);
+  const Value qkv_time = project(w, name + ".qkv_temb", c);
   const Value heads_out = attention(qkv, qkv_time, w(name + ".relative_position_bias_table"), heads)[0];
-  return linear(heads_out, w(name + ".proj.weight"), w(name + ".proj.bias"));
+  return project(w, name + ".proj", heads_out);
 }
 
 Value mlp(const Parameters& w, const std::string& name, Value x) {
   const auto scope = x.graph->scope("mlp");
-  const Value hidden = gelu(linear(x, w(name + ".fc1.weight"), w(name + ".fc1.bias")));
-  return linear(hidden, w(name + ".fc2.weight"), w(name + ".fc2.bias"));
+  const Value hidden = gelu(project(w, name + ".fc1", x));
+  return project(w, name + ".fc2", hidden);
 }
 
 Value norm(Value x) { return layer_norm(x, 1e-6)[0]; }
@@ -34,22 +39,21 @@ Value block(const Parameters& w, const std::string& name, Value x, Value c, int 
 
 Value patch_embedding(const Parameters& w, const DiffitConfig& config, Value x) {
   const auto scope = x.graph->scope("x_embedder");
-  const Value tokens = linear(patchify(x, config.patch_size, PatchOrder::kChannelFirst), w("x_embedder.proj.weight"),
-                              w("x_embedder.proj.bias"));
+  const Value tokens = project(w, "x_embedder.proj", patchify(x, config.patch_size, PatchOrder::kChannelFirst));
   return add(residual_stream(tokens), position_table(*x.graph, config.grid(), config.hidden_size));
 }
 
 // c = TimestepEmbedder(t) + LabelEmbedder(y): one vector per image, the same for every block.
 Value condition(const Parameters& w, Value t, Value y) {
   const auto scope = t.graph->scope("t_embedder");
-  const Value hidden = silu(linear(timestep_embedding(t), w("t_embedder.mlp.0.weight"), w("t_embedder.mlp.0.bias")));
-  const Value time = linear(hidden, w("t_embedder.mlp.2.weight"), w("t_embedder.mlp.2.bias"));
+  const Value hidden = silu(project(w, "t_embedder.mlp.0", timestep_embedding(t)));
+  const Value time = project(w, "t_embedder.mlp.2", hidden);
   return add(time, embedding(w("y_embedder.embedding_table.weight"), y));
 }
 
 Value final_layer(const Parameters& w, const DiffitConfig& config, Value x) {
   const auto scope = x.graph->unit_scope("final_layer");
-  const Value out = linear(silu(norm(x)), w("final_layer.linear.weight"), w("final_layer.linear.bias"));
+  const Value out = project(w, "final_layer.linear", silu(norm(x)));
   return unpatchify(out, config.patch_size, config.out_channels(), PatchOrder::kChannelLast);
 }
 

@@ -135,8 +135,6 @@ const OpCard mix_card = {
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}, Alias{Alias::kReuse, 3, 0}};
         },
-    .expand = [](const std::vector<Value>& in,
-                 const Attrs*) { return std::vector{add(scale(in[0], in[1]), scale(in[2], in[3]))}; },
     .samples =
         [] {
           const Type factor = {DType::kF32, {3}}, image = {DType::kF32, {3, 4, 5}};

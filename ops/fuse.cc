@@ -33,7 +33,7 @@ struct Match {
 bool bind(const Pattern& pattern, const Graph& graph, int p, int n, Match& match) {
   const Node &want = pattern.graph.node(p), &have = graph.node(n);
   const auto text = [](const Node& node) { return node.attrs ? node.attrs->text() : ""; };
-  if (want.card != have.card || text(want) != text(have)) return false;
+  if (want.card != have.card || want.in.size() != have.in.size() || text(want) != text(have)) return false;
   for (size_t i = 0; i < want.in.size(); ++i) {
     const int producer = pattern.graph.info(want.in[i]).node;
     const bool leaf = pattern.graph.node(producer).card == &input_card;
@@ -48,8 +48,8 @@ bool bind(const Pattern& pattern, const Graph& graph, int p, int n, Match& match
   return true;
 }
 
-// A match may be replaced if its nodes run in one pass, what it hides is read nowhere else, and what it gives is not
-// read before its last node.
+// A match may be replaced if its nodes run in one pass, what it hides is read nowhere else and is no output, and what
+// it gives is not read before its last node.
 bool replaceable(const Pattern& pattern, const Graph& graph, const std::vector<std::vector<int>>& consumers, const Match& match) {
   const int root = match.nodes.back();
   for (int n : match.nodes)
@@ -57,6 +57,8 @@ bool replaceable(const Pattern& pattern, const Graph& graph, const std::vector<s
   for (int n : match.nodes)
     for (int v : graph.node(n).out) {
       const bool given = std::any_of(pattern.out.begin(), pattern.out.end(), [&](const Value& o) { return match.value.at(o.id) == v; });
+      const auto is_value = [&](const auto& output) { return output.second == v; };
+      if (!given && std::any_of(graph.outputs().begin(), graph.outputs().end(), is_value)) return false;
       for (int reader : consumers[v]) {
         const bool inside = std::find(match.nodes.begin(), match.nodes.end(), reader) != match.nodes.end();
         if (!inside && (!given || reader < root)) return false;

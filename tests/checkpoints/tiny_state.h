@@ -51,6 +51,7 @@ inline RunState run_at(int64_t step) {
   run.device_kind = "cpu avx512";
   run.library_versions = {{"onednn", "2.6.3"}, {"blas", "1"}};
   run.run_nonce = "abc";
+  run.data_fingerprint = "images-and-labels";
   return run;
 }
 

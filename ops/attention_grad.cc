@@ -1,0 +1,174 @@
+// The backward pass of attention; formulas and tiles are in attention_tile.h.
+#include "ops/attention_tile.h"
+#include "ops/ops.h"
+
+namespace shardit {
+namespace {
+
+using namespace attention_tile;
+
+// dl = p (dp - delta) for a block, p = exp(l - lse); in place of dp and l. `lse` begins at the block;
+// after_row(i) is called as rows are done.
+template <typename S, typename F>
+void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S>& s, F&& after_row) {
+  const int64_t padded = whole_vectors(z.tokens);
+  for (int64_t i = 0; i < rows; ++i) {
+    S *p = s.logits.data + i * s.logits.stride, *dl = s.dlogits.data + i * s.dlogits.stride;
+    const S log_sum = lse[i], delta = s.per_row[i];
+    for (int64_t j = 0; j < padded; j += kVectorLanes<S>) {
+      const Vector<S> probability = exp_of(load(p + j) - log_sum);
+      store(p + j, probability);
+      store(dl + j, probability * (load(dl + j) - delta));
+    }
+    after_row(i);
+  }
+}
+
+// table_grad += the logit gradients of queries [begin, begin + rows), each at its relative position.
+template <typename S>
+void add_to_table(const Sizes& z, int64_t begin, int64_t rows, PaddedMatrix<const S> dlogits, S* table_grad) {
+  Vector<S> lane;
+  for (int i = 0; i < kVectorLanes<S>; ++i) lane[i] = static_cast<S>(i);
+  for (int64_t i = 0; i < rows; ++i) {
+    const S* row = dlogits.data + i * dlogits.stride;
+    for_table_runs<S>(z, begin + i, [&](int64_t key, int64_t at, int64_t n) {
+      const Vector<S> x = lane < static_cast<S>(n) ? load(row + key) : Vector<S>{};
+      store(table_grad + at, load(table_grad + at) + x);
+    });
+  }
+}
+
+// The gradients of one head of one image. Its bias gradient is added to s.table_grad or, where an image is one block,
+// its logit gradients to s.dlogits_sum, which is cheaper.
+template <typename T>
+void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, bool more,
+                         const Scratch<Accum<T>>& s) {
+  using S = Accum<T>;
+  const Head<const T> in(z, k.in[1].as<T>(), image, head);
+  const Head<const T> next(z, k.in[1].as<T>(), more ? image + 1 : image, head);
+  const Head<T> din(z, k.out[0].as<T>(), image, head);
+  const T* time = k.in[2].as<T>() + image * 3 * z.channels + head * z.depth;
+  T* dtime = k.out[1].as<T>() + image * 3 * z.channels + head * z.depth;
+  const int64_t at = image * z.tokens * z.channels + head * z.depth;
+  const T *dout = k.in[0].as<T>() + at, *out = k.in[4].as<T>() + at;
+  const int64_t next_image = z.tokens * z.channels;
+  const S* lse = k.in[5].as<S>() + (image * z.heads + head) * z.tokens;
+  const S scale = S(1) / std::sqrt(static_cast<S>(z.depth)), *no_shift = nullptr;
+  const int64_t grain = z.block_rows();
+
+  widen_transposed(z, in.v, in.stride, s.key, s.value_t);
+  widen_transposed(z, in.k, in.stride, s.key, s.key_t);
+  std::fill(s.dtime_q, s.dtime_q + whole_vectors(z.depth), S(0));
+  std::fill(s.dtime_v, s.dtime_v + whole_vectors(z.depth), S(0));
+  for (int64_t begin = 0; begin < z.tokens; begin += grain) {
+    const int64_t rows = std::min(grain, z.tokens - begin);
+    const bool accumulate = begin > 0;
+    widen<S>(rows, z.depth, in.q + begin * in.stride, in.stride, widen_row(z.depth, time, s.time), scale, s.query);
+    widen<S>(rows, z.depth, dout + begin * z.channels, z.channels, no_shift, S(1), s.dout);
+    widen_row(z.depth, time + 2 * z.channels, s.time);
+    for (int64_t i = 0; i < rows; ++i) {
+      const S* d = s.dout.data + i * s.dout.stride;
+      s.per_row[i] = dot_shifted(z.depth, d, out + (begin + i) * z.channels, s.time);
+      add_row(z.depth, d, s.dtime_v);
+    }
+    compute_logits(z, begin, rows, s);
+    multiply<S>(rows, z.tokens, z.depth, left(s.dout), fixed(s.value_t), s.dlogits, false);
+    compute_dlogits(z, rows, lse + begin, s, [&](int64_t i) {
+      if (!more) return;
+      prefetch_row(z, next, begin + i);
+      prefetch_row(z, dout + next_image, z.channels, begin + i);
+      prefetch_row(z, out + next_image, z.channels, begin + i);
+    });
+    multiply<S>(z.tokens, z.depth, rows, left_transposed(s.logits), fixed(s.dout), s.dvalue, accumulate);
+    multiply<S>(z.tokens, z.depth, rows, left_transposed(s.dlogits), fixed(s.query), s.dkey, accumulate);
+    multiply<S>(rows, z.depth, z.tokens, left(s.dlogits), fixed(s.key), s.out, false);
+    for (int64_t i = 0; i < rows; ++i) {
+      const S* dq = s.out.data + i * s.out.stride;
+      narrow_row(z.depth, dq, scale, no_shift, din.q + (begin + i) * din.stride);
+      add_row(z.depth, dq, s.dtime_q);
+    }
+    if (rows < z.tokens)
+      add_to_table(z, begin, rows, fixed(s.dlogits), s.table_grad);
+    else
+      for (int64_t i = 0; i < rows; ++i)
+        add_row(z.tokens, s.dlogits.data + i * s.dlogits.stride, s.dlogits_sum.data + i * s.dlogits_sum.stride);
+  }
+  for (int64_t j = 0; j < z.tokens; ++j) {
+    narrow_row(z.depth, s.dkey.data + j * s.dkey.stride, S(1), no_shift, din.k + j * din.stride);
+    narrow_row(z.depth, s.dvalue.data + j * s.dvalue.stride, S(1), no_shift, din.v + j * din.stride);
+  }
+  for (int64_t c = 0; c < z.depth; ++c) {
+    dtime[c] = T(s.dtime_q[c] * scale);
+    dtime[z.channels + c] = T(S(0));  // k_t has no effect
+    dtime[2 * z.channels + c] = T(s.dtime_v[c]);
+  }
+}
+
+template <typename S> int64_t partial_bytes(const Sizes& z) {
+  return whole_vectors(z.groups() * z.heads * z.table()) * static_cast<int64_t>(sizeof(S));
+}
+
+void attention_grad_cpu(const KernelArgs& k) {
+  visit_elements(k, 1, [&]<typename T>(T) {
+    using S = Accum<T>;
+    const Sizes z = sizes_of(k.in[1].shape(), k.attr<AttentionAttrs>().heads);
+    const int64_t table = z.table();
+    S* partial = reinterpret_cast<S*>(k.workspace);  // (groups, heads, table), tables reversed
+    k.pool->run(z.groups() * z.heads, [&](int64_t tile, int thread) {
+      const Scratch<S> s(z, true,
+                         reinterpret_cast<S*>(k.workspace + partial_bytes<S>(z) + thread * scratch_bytes<S>(z, true)));
+      const int64_t head = tile % z.heads;
+      const Tile images = tile_at(z.images, z.group(), tile / z.heads);
+      gather_table(z, k.in[3].as<T>(), head, s.table);
+      std::fill(s.table_grad, s.table_grad + table + kSlack, S(0));
+      const bool one_block = z.block_rows() == z.tokens;
+      if (one_block) std::fill(s.dlogits_sum.data, s.dlogits_sum.data + z.tokens * z.token_stride() + kSlack, S(0));
+      for (int64_t image = images.begin; image < images.end; ++image)
+        attention_grad_head<T>(k, z, image, head, image + 1 < images.end, s);
+      if (one_block) add_to_table(z, 0, z.tokens, fixed(s.dlogits_sum), s.table_grad);
+      std::copy(s.table_grad, s.table_grad + table, partial + tile * table);
+    });
+    k.pool->run(z.heads, [&](int64_t head, int) {
+      for (int64_t r = 0; r < table; ++r) {
+        S total = partial[head * table + r];
+        for (int64_t g = 1; g < z.groups(); ++g) total += partial[(g * z.heads + head) * table + r];
+        k.out[2].as<S>()[(table - 1 - r) * z.heads + head] = total;
+      }
+    });
+  });
+}
+
+std::vector<Type> attention_grad_shape(const NodeTypes& n) {
+  check_shapes(n, 1);
+  const Shape& qkv = n.in_shape(1);
+  const Shape out{qkv[0], qkv[1], qkv[2] / 3};
+  REQUIRE(n.in_shape(0) == out && n.in_shape(4) == out, "attention_grad: dout is " + n.in_shape(0).str() + " and out " +
+                                                            n.in_shape(4).str() + ", expected " + out.str());
+  return {n.real_of(qkv), n.real_of(n.in_shape(2)), n.real_of(n.in_shape(3))};
+}
+
+int64_t attention_grad_workspace(const NodeTypes& n, int threads) {
+  const Sizes z = sizes_of(n.in_shape(1), n.attr<AttentionAttrs>().heads);
+  if (n.in[1].dtype == DType::kF64) return partial_bytes<double>(z) + threads * scratch_bytes<double>(z, true);
+  return partial_bytes<float>(z) + threads * scratch_bytes<float>(z, true);
+}
+
+}  // namespace
+
+const OpCard attention_grad_card = {
+    .name = "attention_grad",
+    .shape = attention_grad_shape,
+    .cost = [](const NodeTypes& n) { return attention_cost(n, n.in_shape(1), 5, 30); },
+    .in_roles = {Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kExact},
+    .out_roles = {Role::kCompute, Role::kCompute, Role::kWeightGradient},
+    .cpu = attention_grad_cpu,
+    .workspace = attention_grad_workspace,
+};
+
+std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value out, Value lse, int heads) {
+  auto attrs = std::make_shared<AttentionAttrs>();
+  attrs->heads = heads;
+  return qkv.graph->add(attention_grad_card, {dout, qkv, qkv_time, bias, out, lse}, attrs);
+}
+
+}  // namespace shardit

@@ -1,0 +1,269 @@
+// What the forward and the backward kernel of time-dependent self-attention share (DiffiT eq. 3-7): sizes, scratch,
+// rows in and out, logits and their exponentials.
+//
+//   l = (q + q_t) k^T / sqrt(D) + bias,  p = softmax(l),  out = p v + v_t,  lse = log of the row sums of exp(l)
+//
+// k_t is left out: it shifts a row's logits alike. v_t is added after the product: rows of p sum to one.
+// Backward, with p recomputed from lse:
+//   dv = p^T dout,  dv_t = sum_i dout_i,  dp = dout v^T,  delta_i = dout_i . (out_i - v_t),  dl = p (dp - delta)
+//   dq = dl k / sqrt(D),  dq_t = sum_i dq_i,  dk = dl^T (q + q_t) / sqrt(D),  dbias[rel(i, j)] += dl_ij
+//
+// A tile is one head of one image (backward: of a fixed group of images, whose bias gradients it sums). Its logits live
+// in the thread's scratch, a block of query rows at a time; nothing of size heads x N x N exists.
+#pragma once
+
+#include <limits>
+
+#include "core/error.h"
+#include "ops/kernel.h"
+#include "ops/math.h"
+#include "ops/small_matmul.h"
+
+namespace shardit::attention_tile {
+
+struct AttentionAttrs : Attrs {
+  int heads = 1;
+  std::string text() const override { return "heads " + std::to_string(heads); }
+};
+
+struct Sizes {
+  int64_t images, tokens, channels, heads, depth;                        // depth: channels of a head
+  int64_t window;                                                        // tokens = window^2
+  int64_t table() const { return (2 * window - 1) * (2 * window - 1); }  // relative positions
+  int64_t token_stride() const { return padded_stride(tokens); }
+  int64_t depth_stride() const { return padded_stride(depth); }
+
+  // Query rows at a time: 64 Ki logits, so that they stay in the second-level cache; blocks of nearly equal height.
+  int64_t block_rows() const {
+    const int64_t blocks = tile_count(tokens * whole_vectors(tokens), 65536);
+    return tile_count(tokens, blocks);
+  }
+  // Heads of an image that one tile of the forward pass computes, one after another: as many as leave 64 tiles.
+  int64_t head_run() const { return std::max<int64_t>(1, std::min(heads, images * heads / 64)); }
+  // Images whose bias gradients one tile sums: as many as leave 64 tiles, at most 8.
+  int64_t group() const { return std::max<int64_t>(1, std::min<int64_t>(8, images * heads / 64)); }
+  int64_t groups() const { return tile_count(images, group()); }
+};
+
+inline int64_t side_of(int64_t tokens) {
+  int64_t w = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(tokens))));
+  return w * w == tokens ? w : -1;
+}
+
+inline Sizes sizes_of(const Shape& qkv, int heads) {
+  const int64_t channels = qkv[2] / 3;
+  return {.images = qkv[0],
+          .tokens = qkv[1],
+          .channels = channels,
+          .heads = heads,
+          .depth = channels / heads,
+          .window = side_of(qkv[1])};
+}
+
+constexpr int64_t kSlack = 32;  // elements behind matrices whose rows are written in whole vectors
+
+// One thread's scratch. Made on a null base, it tells how many bytes it takes.
+template <typename S> struct Scratch {
+  S *next, *table, *table_grad;                  // the bias of one head, last entry first; its gradient
+  S *time, *dtime_q, *dtime_v, *per_row;         // rows of D; one number per query of the block
+  PaddedMatrix<S> query, dout, out;              // (block, D)
+  PaddedMatrix<S> key, value, dkey, dvalue;      // (N, D)
+  PaddedMatrix<S> key_t, value_t;                // (D, N)
+  PaddedMatrix<S> logits, dlogits, dlogits_sum;  // (block, N)
+
+  Scratch(const Sizes& z, bool backward, S* base) : next(base) {
+    const int64_t rows = z.block_rows(), tokens = whole_vectors(z.tokens), depth = whole_vectors(z.depth);
+    table = take(z.table() + kSlack);
+    time = take(depth);
+    per_row = take(rows);
+    query = matrix(rows, z.depth_stride());
+    out = matrix(rows, z.depth_stride());
+    key = matrix(tokens, z.depth_stride());
+    key_t = matrix(depth, z.token_stride());
+    logits = matrix(rows, z.token_stride());
+    if (!backward) {
+      value = matrix(tokens, z.depth_stride());
+      return;
+    }
+    table_grad = take(z.table() + kSlack);
+    dtime_q = take(depth);
+    dtime_v = take(depth);
+    value_t = matrix(depth, z.token_stride());
+    dlogits = matrix(rows, z.token_stride());
+    dlogits_sum = matrix(rows == z.tokens ? rows : 0, z.token_stride());
+    dkey = matrix(tokens, z.depth_stride());
+    dvalue = matrix(tokens, z.depth_stride());
+    dout = matrix(rows, z.depth_stride());
+  }
+
+ private:
+  PaddedMatrix<S> matrix(int64_t rows, int64_t stride) { return {take(rows * stride + kSlack), stride}; }
+  S* take(int64_t elements) {
+    S* p = next;
+    next = reinterpret_cast<S*>(reinterpret_cast<uintptr_t>(next) +
+                                static_cast<uintptr_t>(whole_vectors(elements)) * sizeof(S));
+    return p;
+  }
+};
+
+template <typename S> int64_t scratch_bytes(const Sizes& z, bool backward) {
+  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(Scratch<S>(z, backward, nullptr).next));
+}
+
+template <typename S> PaddedMatrix<const S> fixed(PaddedMatrix<S> m) { return {m.data, m.stride}; }
+template <typename S> LeftOperand<S> left(PaddedMatrix<S> m) { return {m.data, m.stride, 1}; }
+template <typename S> LeftOperand<S> left_transposed(PaddedMatrix<S> m) { return {m.data, 1, m.stride}; }
+
+// The pointers of one head of one image.
+template <typename T> struct Head {
+  T *q, *k, *v;  // rows of D, `stride` apart
+  int64_t stride;
+  Head(const Sizes& z, T* qkv, int64_t image, int64_t head)
+      : q(qkv + image * z.tokens * 3 * z.channels + head * z.depth),
+        k(q + z.channels),
+        v(k + z.channels),
+        stride(3 * z.channels) {}
+};
+
+// Asks for row i of what the tile computes next: a head's rows lie far apart, where the hardware does not look ahead.
+template <typename T> void prefetch_row(const Sizes& z, const T* rows, int64_t stride, int64_t i) {
+  const char* row = reinterpret_cast<const char*>(rows + i * stride);
+  for (int64_t byte = 0; byte < z.depth * static_cast<int64_t>(sizeof(T)); byte += 64)
+    __builtin_prefetch(row + byte, 0, 2);
+}
+template <typename T> void prefetch_row(const Sizes& z, const Head<T>& head, int64_t i) {
+  for (const T* rows : {head.q, head.k, head.v}) prefetch_row(z, rows, head.stride, i);
+}
+
+template <typename T, typename S> const S* widen_row(int64_t n, const T* from, S* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<S>(from[i]);
+  return to;
+}
+
+// The bias of one head, last entry first: in this order the biases of a query's keys ascend with the key.
+template <typename T, typename S> void gather_table(const Sizes& z, const T* bias, int64_t head, S* table) {
+  const int64_t n = z.table();
+  for (int64_t r = 0; r < n; ++r) table[r] = static_cast<S>(bias[(n - 1 - r) * z.heads + head]);
+  std::fill(table + n, table + n + kSlack, S(0));
+}
+
+// Where the biases of query i and the keys of row 0 begin in a reversed table; each further row is 2 window - 1 on.
+inline int64_t table_begin(const Sizes& z, int64_t i) {
+  const int64_t row = i / z.window, column = i % z.window;
+  return (z.window - 1 - row) * (2 * z.window - 1) + (z.window - 1 - column);
+}
+
+// Whole rows of keys of `f`: calls f(first key, offset in the table, keys) for runs of at most one vector.
+template <typename S, typename F> void for_table_runs(const Sizes& z, int64_t i, F&& f) {
+  constexpr int64_t kLanes = kVectorLanes<S>;
+  int64_t offset = table_begin(z, i);
+  for (int64_t row = 0; row < z.window; ++row, offset += 2 * z.window - 1)
+    for (int64_t c = 0; c < z.window; c += kLanes) f(row * z.window + c, offset + c, std::min(kLanes, z.window - c));
+}
+
+// logits = query key^T + bias for rows [begin, begin + rows); minus infinity in the padding.
+template <typename S> void compute_logits(const Sizes& z, int64_t begin, int64_t rows, const Scratch<S>& s) {
+  for (int64_t i = 0; i < rows; ++i) {
+    S* row = s.logits.data + i * s.logits.stride;
+    // A run is stored as a whole vector: the next run, or the padding, overwrites what is too much.
+    for_table_runs<S>(z, begin + i, [&](int64_t key, int64_t at, int64_t) { store(row + key, load(s.table + at)); });
+    for (int64_t j = z.tokens; j < whole_vectors(z.tokens); j += kVectorLanes<S>)
+      store(row + j, broadcast(-std::numeric_limits<S>::infinity()));
+  }
+  multiply<S>(rows, z.tokens, z.depth, left(s.query), fixed(s.key_t), s.logits, true);
+}
+
+// Per row: max of the logits, which become exp(logit - max), and their sum in s.per_row.
+template <typename S, typename F>
+void exponentiate(const Sizes& z, int64_t rows, S* max, const Scratch<S>& s, F&& after_row) {
+  constexpr int64_t kLanes = kVectorLanes<S>;
+  const int64_t padded = whole_vectors(z.tokens);
+  for (int64_t i = 0; i < rows; ++i) {
+    S* row = s.logits.data + i * s.logits.stride;
+    Vector<S> largest = load(row), total{};
+    for (int64_t j = kLanes; j < padded; j += kLanes) largest = maximum(largest, load(row + j));
+    const S top = largest_lane(largest);
+    max[i] = top;
+    for (int64_t j = 0; j < padded; j += kLanes) {
+      const Vector<S> p = exp_of(load(row + j) - top);
+      store(row + j, p);
+      total += p;
+    }
+    s.per_row[i] = sum(total);
+    after_row(i);
+  }
+}
+
+// Keys or values of one head, widened, with zero rows up to whole vectors.
+template <typename S, typename T> void widen_tokens(const Sizes& z, const T* from, int64_t stride, PaddedMatrix<S> to) {
+  widen<S>(z.tokens, z.depth, from, stride, nullptr, S(1), to);
+  std::fill(to.data + z.tokens * to.stride, to.data + whole_vectors(z.tokens) * to.stride, S(0));
+}
+
+// The same, and transposed.
+template <typename S, typename T>
+void widen_transposed(const Sizes& z, const T* from, int64_t stride, PaddedMatrix<S> rows, PaddedMatrix<S> columns) {
+  widen_tokens(z, from, stride, rows);
+  transpose(whole_vectors(z.tokens), whole_vectors(z.depth), fixed(rows), columns);
+}
+
+// to = from * factor + shift; `shift` may be null.
+template <typename S, typename T> void narrow_row(int64_t n, const S* from, S factor, const S* shift, T* to) {
+  constexpr int64_t kLanes = kVectorLanes<S>;
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const Vector<S> v = load(from + i) * factor;
+    store(to + i, shift ? v + load(shift + i) : v);
+  }
+  for (int64_t i = whole; i < n; ++i) to[i] = T(shift ? from[i] * factor + shift[i] : from[i] * factor);
+}
+
+// sum_c d[c] (out[c] - shift[c])
+template <typename S, typename T> S dot_shifted(int64_t n, const S* d, const T* out, const S* shift) {
+  constexpr int64_t kLanes = kVectorLanes<S>;
+  Vector<S> total{};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) total = fma(load(d + i), load(out + i) - load(shift + i), total);
+  S result = sum(total);
+  for (; i < n; ++i) result = std::fma(d[i], static_cast<S>(out[i]) - shift[i], result);
+  return result;
+}
+
+// to += from, padded rows.
+template <typename S> void add_row(int64_t n, const S* from, S* to) {
+  for (int64_t i = 0; i < whole_vectors(n); i += kVectorLanes<S>) store(to + i, load(to + i) + load(from + i));
+}
+
+// Calls f with the element type of qkv, which is input `first`, of qkv_time and of the bias.
+template <typename F> void visit_elements(const KernelArgs& k, int first, F&& f) {
+  for (int i : {1, 2}) CHECK(k.in[first + i].dtype() == k.in[first].dtype()) << "attention mixes element types";
+  visit_real(k.in[first].dtype(), f);
+}
+
+// Checks qkv, qkv_time and bias, which stand at input `first` and after it.
+inline void check_shapes(const NodeTypes& n, int first) {
+  const Shape &qkv = n.in_shape(first), &time = n.in_shape(first + 1), &bias = n.in_shape(first + 2);
+  const int heads = n.attr<AttentionAttrs>().heads;
+  REQUIRE(qkv.rank() == 3 && qkv[2] % 3 == 0 && qkv.numel() > 0,
+          "attention: qkv is " + qkv.str() + ": expected (images, tokens, 3 C)");
+  REQUIRE(heads > 0 && qkv[2] / 3 % heads == 0, "attention: " + std::to_string(qkv[2] / 3) +
+                                                    " channels do not divide into " + std::to_string(heads) +
+                                                    " heads: choose a number of heads that divides the channels");
+  const int64_t w = side_of(qkv[1]);
+  REQUIRE(w > 0, "attention: " + std::to_string(qkv[1]) +
+                     " tokens are not a square: the relative position bias needs w x w tokens");
+  const Shape expected_time{qkv[0], qkv[2]}, expected_bias{(2 * w - 1) * (2 * w - 1), heads};
+  REQUIRE(time == expected_time, "attention: qkv_time is " + time.str() + ", expected " + expected_time.str());
+  REQUIRE(bias == expected_bias, "attention: the bias table is " + bias.str() + ", " + std::to_string(w) + " x " +
+                                     std::to_string(w) + " tokens expect " + expected_bias.str());
+}
+
+// `products` matrix products of N x N x D per head, and some pointwise work per logit.
+inline Cost attention_cost(const NodeTypes& n, const Shape& qkv, int products, int pointwise) {
+  const double pairs = static_cast<double>(qkv[0] * qkv[1] * qkv[1]), channels = static_cast<double>(qkv[2] / 3);
+  return {.matmul_flops = 2.0 * products * pairs * channels,
+          .flops = pointwise * pairs * n.attr<AttentionAttrs>().heads,
+          .bytes = streamed(n)};
+}
+
+}  // namespace shardit::attention_tile

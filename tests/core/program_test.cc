@@ -1,0 +1,190 @@
+#include "core/program.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "tests/core/queue_device.h"
+#include "tests/core/test_ops.h"
+
+namespace shardit {
+namespace {
+
+using test::in;
+
+constexpr int64_t kN = 64;
+
+std::vector<float> filled(float x) { return std::vector<float>(kN, x); }
+
+struct OnCpu {
+  Pool pool{1};
+  std::unique_ptr<Device> device = make_cpu_device();
+  Program program;
+
+  explicit OnCpu(std::vector<NamedGraph> graphs) : program(compile(std::move(graphs), 1), *device, pool) {}
+  void set(const std::string& name, float x, int slot = 0) {
+    program.upload(name, filled(x).data(), kN * sizeof(float), slot);
+  }
+  float get(const std::string& name, int slot = 0) {
+    std::vector<float> x(kN);
+    program.download(name, x.data(), kN * sizeof(float), slot);
+    return x[0];
+  }
+};
+
+// y = x + 1, kept.
+Graph add_one_graph(int slots = 1) {
+  Graph g;
+  const Value x = input(g, "x", {DType::kF32, {kN}}, BufferClass::kStaging, Role::kFixed, slots);
+  g.keep(g.add1(test::plain, {x}), "y");
+  return g;
+}
+
+TEST(Program, UploadsAndDownloadsWholeBuffersOnly) {
+  OnCpu run({{"g", add_one_graph()}});
+  const auto x = filled(2);
+  EXPECT_DEATH(run.program.upload("x", x.data(), 4), "x holds 256 bytes, not 4");
+  EXPECT_DEATH(run.program.download("y", run.program.host_pointer("y"), 512), "y holds 256 bytes, not 512");
+  EXPECT_DEATH(run.program.upload("z", x.data(), 256), "the program has no buffer z");
+  EXPECT_DEATH(run.program.run("h"), "the program has no graph h");
+  EXPECT_DEATH(run.program.output("g", "z"), "graph g has no output z");
+}
+
+TEST(Program, ASlotThatABufferDoesNotHaveIsRefused) {
+  OnCpu run({{"g", add_one_graph(2)}});
+  const auto x = filled(2);
+  EXPECT_DEATH(run.program.upload("x", x.data(), 256, 2), "x has 2 slots, there is no slot 2");
+  EXPECT_DEATH(run.program.host_pointer("y", 1), "y has 1 slots, there is no slot 1");
+  EXPECT_DEATH(run.program.run(0, 2), "there is no slot 2");
+}
+
+TEST(Program, ReadsTheSlotItIsToldAndLeavesTheOtherAlone) {
+  OnCpu run({{"g", add_one_graph(2)}});
+  run.set("x", 10, 0);
+  run.set("x", 20, 1);
+  for (int slot : {1, 0, 1}) {
+    run.program.run("g", slot);
+    EXPECT_EQ(run.get("y"), slot == 0 ? 11 : 21);
+  }
+  EXPECT_EQ(run.get("x", 0), 10);
+  EXPECT_EQ(run.get("x", 1), 20);
+}
+
+TEST(Program, AnObserverSeesEveryNodeInOrderWithItsOutputs) {
+  Graph g;
+  Value x = in(g, "x");
+  for (const char* name : {"a", "b", "c"}) {
+    const auto scope = g.scope(name);
+    x = g.add1(test::in_place, {x});
+  }
+  g.name_output(x, "y");
+  OnCpu run({{"g", g}});
+  std::string seen;
+  run.program.observe([&](const Node& node, std::span<const TensorRef> out) {
+    seen += node.label + std::to_string(static_cast<int>(out[0].as<float>()[kN - 1]));
+  });
+  run.program.run("g");
+  EXPECT_EQ(seen, "a1b2c3");
+  run.program.observe(nullptr);
+  run.program.run("g");
+  EXPECT_EQ(seen, "a1b2c3");
+}
+
+TEST(Program, GraphsFindEachOthersKeptValues) {
+  Graph second;
+  second.keep(second.add1(test::update, {in(second, "y")}), "y");
+  OnCpu run({{"first", add_one_graph()}, {"second", second}});
+  run.set("x", 5);
+  run.program.run("first");
+  run.program.run("second");
+  run.program.run("second");
+  EXPECT_EQ(run.get("y"), 8);
+}
+
+bool out_of_order = false;
+const OpCard fragile = [] {
+  OpCard c = test::card("fragile");
+  c.cpu = [](const KernelArgs& k) {
+    k.pool->run(8, [&](int64_t tile, int) {
+      if (out_of_order && tile == 5) throw DeviceError("the device fell over");
+      for (int64_t i = 8 * tile; i < 8 * tile + 8; ++i) k.out[0].as<float>()[i] = 3;
+    });
+  };
+  return c;
+}();
+
+TEST(Program, ADeviceErrorReachesTheCallerAndTheNextRunWorks) {
+  Graph g;
+  g.keep(g.add1(test::plain, {g.add1(fragile, {in(g, "x")})}), "y");
+  OnCpu run({{"g", g}});
+  out_of_order = true;
+  EXPECT_THROW(run.program.run("g"), DeviceError);
+  EXPECT_EQ(run.get("y"), 0) << "what comes after the failed node did not run";
+  out_of_order = false;
+  run.program.run("g");
+  EXPECT_EQ(run.get("y"), 4);
+}
+
+// ---- streams -----------------------------------------------------------------------------------------------------
+
+const OpCard copying = test::card("copying", Stream::kCopy);
+const OpCard wire_update = [] {
+  OpCard c = test::update;
+  c.name = "wire_update";
+  c.stream = Stream::kWire;
+  return c;
+}();
+
+// 40 nodes on three streams, in place and not, and inputs between them. A value that was overwritten is not read again.
+Graph random_graph(uint64_t trial, const std::string& from, const std::string& to) {
+  const Philox philox(17, Purpose::kSynthetic);
+  int draws = 0;
+  const auto pick = [&](size_t n) { return integer_at(philox, trial, draws++, static_cast<int64_t>(n)); };
+  Graph g;
+  const Value x = in(g, from, kN);
+  std::vector<Value> values = {g.add1(test::plain, {x})};
+  const OpCard* cards[] = {&test::plain, &test::wire, &test::in_place, &test::update, &copying, &wire_update};
+  for (int i = 0; i < 40; ++i) {
+    if (pick(8) == 0) values.push_back(in(g, from + std::to_string(i), kN));
+    const OpCard* card = cards[pick(std::size(cards))];
+    const size_t a = pick(values.size()), b = pick(values.size());
+    const Value made = g.add1(*card, {values[a], values[b]});
+    if (card->alias && card != &test::in_place)
+      values[a] = made;
+    else
+      values.push_back(made);
+  }
+  g.keep(g.add1(test::plain, {values.back()}), to);
+  return g;
+}
+
+std::vector<float> result_of(uint64_t trial, Device& device) {
+  Pool pool(1);
+  std::vector<NamedGraph> graphs = {{"f", random_graph(2 * trial, "x", "y")},
+                                    {"g", random_graph(2 * trial + 1, "y", "z")}};
+  Program program(compile(std::move(graphs), 1), device, pool);
+  program.upload("x", filled(1).data(), kN * sizeof(float));
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    program.run("f");
+    program.run("g");
+  }
+  std::vector<float> z(kN);
+  program.download("z", z.data(), kN * sizeof(float));
+  return z;
+}
+
+// The CPU runs nodes as they stand in the graph; queues run them in any order that the waits allow. A forgotten wait,
+// bytes that are given away too early and graphs that run into each other all show.
+TEST(Program, AnyOrderThatTheWaitsAllowGivesTheSameBits) {
+  for (uint64_t trial = 0; trial < 100; ++trial) {
+    const auto cpu = make_cpu_device();
+    const std::vector<float> expected = result_of(trial, *cpu);
+    for (uint64_t seed = 0; seed < 3; ++seed) {
+      test::QueueDevice queues(seed);
+      ASSERT_EQ(result_of(trial, queues), expected) << "trial " << trial << ", order " << seed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shardit

@@ -1,0 +1,148 @@
+#include "ops/fuse.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/verify.h"
+#include "ops/cast.h"
+#include "ops/differentiate.h"
+#include "tests/ops/case.h"
+
+namespace shardit {
+namespace {
+
+int count(const Graph& graph, const OpCard& card) {
+  int n = 0;
+  for (int i = 0; i < graph.node_count(); ++i) n += graph.node(i).card == &card;
+  return n;
+}
+
+// x (5, 12), w (7, 12), b (7); then y (5, 9) = gelu(x w^T + b) v^T.
+struct Mlp {
+  Graph graph;
+  Value x, w, b, v, z, hidden, y;
+
+  explicit Mlp(bool bias = true) {
+    const auto in = [&](const char* name, Shape shape) {
+      return input(graph, name, {DType::kF32, shape}, BufferClass::kActivations);
+    };
+    x = in("x", {5, 12}), w = in("w", {7, 12}), b = in("b", {7}), v = in("v", {9, 7});
+    const auto scope = graph.unit_scope("blocks.3.mlp");
+    z = linear(x, w, bias ? b : Value{});
+    hidden = gelu(z);
+    y = linear(hidden, v, {});
+    graph.name_output(y, "y");
+  }
+};
+
+TEST(Fuse, MakesLinearAndGeluOneNodeUnderItsLabelAndUnit) {
+  const Graph fused = fuse(Mlp().graph);
+  EXPECT_EQ(find_violation(fused), "");
+  EXPECT_EQ(count(fused, linear_gelu_card), 1);
+  EXPECT_EQ(count(fused, gelu_card), 0);
+  EXPECT_EQ(count(fused, linear_card), 1) << "the second layer stays";
+  for (int n = 0; n < fused.node_count(); ++n)
+    if (fused.node(n).card == &linear_gelu_card) {
+      EXPECT_EQ(fused.node(n).label, "blocks.3.mlp");
+      EXPECT_EQ(fused.node(n).unit, "blocks.3.mlp");
+    }
+}
+
+TEST(Fuse, ALinearLayerWithoutBiasIsNotTakenForOneWithBias) {
+  const Graph fused = fuse(Mlp(false).graph);
+  EXPECT_EQ(count(fused, linear_gelu_card), 0);
+  EXPECT_EQ(count(fused, gelu_card), 1);
+}
+
+TEST(Fuse, FusesTheBackwardToo) {
+  Mlp mlp;
+  const Value target = input(mlp.graph, "target", {DType::kF32, {5, 9}}, BufferClass::kActivations);
+  const Value total = weighted_sum(mean_squared_error(mlp.y, target), 1);
+  mlp.graph.name_output(differentiate(mlp.graph, total, {mlp.w})[0], "dw");
+  const Graph fused = fuse(mlp.graph);
+  EXPECT_EQ(find_violation(fused), "");
+  EXPECT_EQ(count(fused, linear_gelu_card), 1) << "z is a result of the fused node: the backward may read it";
+  EXPECT_EQ(count(fused, linear_dgrad_gelu_card), 1);
+  EXPECT_EQ(count(fused, gelu_grad_card), 0);
+}
+
+TEST(Fuse, DoesNotHideAValueThatIsReadElsewhere) {
+  Mlp mlp;
+  const Value dy = input(mlp.graph, "dy", {DType::kF32, {5, 9}}, BufferClass::kActivations);
+  const Value hidden_gradient = linear_dgrad(dy, mlp.v);
+  mlp.graph.name_output(gelu_grad(mlp.z, hidden_gradient), "dz");
+  const Graph before = mlp.graph;
+  EXPECT_EQ(count(fuse(before), linear_dgrad_gelu_card), 1);
+  mlp.graph.name_output(silu(hidden_gradient), "second");
+  EXPECT_EQ(count(fuse(mlp.graph), linear_dgrad_gelu_card), 0);
+}
+
+TEST(Fuse, DoesNotHideAValueThatIsAnOutput) {
+  Mlp mlp;
+  const Value dy = input(mlp.graph, "dy", {DType::kF32, {5, 9}}, BufferClass::kActivations);
+  const Value hidden_gradient = linear_dgrad(dy, mlp.v);
+  mlp.graph.name_output(gelu_grad(mlp.z, hidden_gradient), "dz");
+  mlp.graph.keep(hidden_gradient, "dh");
+  const Graph fused = fuse(mlp.graph);
+  EXPECT_EQ(count(fused, linear_dgrad_gelu_card), 0);
+  EXPECT_TRUE(fused.outputs().contains("dh"));
+}
+
+TEST(Fuse, DoesNotFuseWhatIsReadBeforeTheRoot) {
+  Graph g;
+  const auto in = [&](const char* name, Shape shape) {
+    return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+  };
+  const Value z = linear(in("x", {5, 12}), in("w", {7, 12}), in("b", {7}));
+  g.name_output(silu(z), "early");
+  g.name_output(gelu(z), "late");
+  EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
+}
+
+TEST(Fuse, DoesNotFuseAcrossUnitsOrPasses) {
+  for (const bool other_unit : {true, false}) {
+    Graph g;
+    const auto in = [&](const char* name, Shape shape) {
+      return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+    };
+    const Value z = linear(in("x", {5, 12}), in("w", {7, 12}), in("b", {7}));
+    if (!other_unit) g.set_backward(true);
+    const auto unit = other_unit ? g.unit_scope("next") : g.scope("same");
+    g.name_output(gelu(z), "y");
+    EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
+  }
+}
+
+// Whatever the pass replaces, it replaces by the same bits, in every precision: the promise of ops/fuse.h.
+TEST(Fuse, EveryFusedCardGivesTheBitsOfItsExpansion) {
+  for (const OpCard* card : all_cards()) {
+    if (!card->expand) continue;
+    const Sample sample = card->samples()[0];
+    for (const DType compute : {DType::kF32, DType::kBF16}) {
+      Case apart;
+      std::vector<Value> in;
+      for (size_t k = 0; k < sample.in.size(); ++k) in.push_back(apart.in("in" + std::to_string(k), sample.in[k]));
+      const std::vector<Value> out = card->expand(in, nullptr);
+      for (size_t k = 0; k < out.size(); ++k) apart.out("out" + std::to_string(k), out[k]);
+      apart.graph = apply_precision(apart.graph, {.compute = compute, .residual = compute});
+      Case fused;
+      fused.graph = fuse(apart.graph);
+      EXPECT_EQ(count(fused.graph, *card), 1) << card->name << " does not find its own expansion";
+      for (Case* c : {&apart, &fused}) {
+        c->compile();
+        for (size_t k = 0; k < sample.in.size(); ++k)
+          c->set("in" + std::to_string(k), normals(k, sample.in[k].shape.numel()));
+        c->run();
+      }
+      for (size_t k = 0; k < out.size(); ++k) {
+        const TensorRef a = apart.program().output("case", "out" + std::to_string(k));
+        const TensorRef b = fused.program().output("case", "out" + std::to_string(k));
+        ASSERT_EQ(a.type, b.type);
+        EXPECT_EQ(std::memcmp(a.data, b.data, a.type.bytes()), 0) << card->name << " in " << name_of(compute);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shardit

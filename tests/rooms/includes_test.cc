@@ -1,0 +1,54 @@
+// The rooms' rule: who may include whom. Arrows go down this table and nowhere else.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+
+namespace shardit {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::map<std::string, std::set<std::string>> kMayInclude = {
+    {"core", {}},
+    {"ops", {"core"}},
+    {"model", {"core", "ops"}},
+    {"data", {"core"}},
+    {"checkpoints", {"core"}},
+    {"launcher", {"core", "ops", "model", "data", "checkpoints"}},
+};
+
+// Includes of other rooms that a room's files may not make, as "file includes other/header.h".
+std::vector<std::string> forbidden_includes(const fs::path& source, const std::string& room) {
+  const std::regex include("^#include \"(\\w+)/.*");
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(source / room)) {
+    std::ifstream file(entry.path());
+    for (std::string line; std::getline(file, line);) {
+      std::smatch match;
+      if (!std::regex_match(line, match, include) || match[1] == room) continue;
+      if (!kMayInclude.at(room).contains(match[1])) found.push_back(entry.path().string() + ": " + line);
+    }
+  }
+  return found;
+}
+
+TEST(Rooms, IncludeOnlyWhatTheirTableAllows) {
+  for (const auto& [room, allowed] : kMayInclude)
+    for (const std::string& line : forbidden_includes(SHARDIT_SOURCE_DIR, room)) ADD_FAILURE() << line;
+}
+
+// The scan itself sees something: launcher includes model.
+TEST(Rooms, TheScanFindsIncludes) {
+  const std::regex include("^#include \"model/.*");
+  std::ifstream file(fs::path(SHARDIT_SOURCE_DIR) / "launcher" / "graphs.h");
+  bool found = false;
+  for (std::string line; std::getline(file, line);) found = found || std::regex_match(line, include);
+  EXPECT_TRUE(found);
+}
+
+}  // namespace
+}  // namespace shardit
