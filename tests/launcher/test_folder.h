@@ -16,8 +16,10 @@ struct TestFolder {
 
   TestFolder() {
     const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    static int number = 0;
     path = std::filesystem::temp_directory_path() /
-           ("shardit-" + std::string(info->test_suite_name()) + "-" + info->name() + "-" + std::to_string(getpid()));
+           ("shardit-" + std::string(info->test_suite_name()) + "-" + info->name() + "-" + std::to_string(getpid()) +
+            "-" + std::to_string(number++));
     std::filesystem::create_directories(path);
   }
   ~TestFolder() { std::filesystem::remove_all(path); }

@@ -1,0 +1,204 @@
+// `shardit parity`: the shape of its answers, and files that are no goldens. The goldens themselves lie beside the
+// checkout; where they are absent the tests that read them are skipped.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "checkpoints/safetensors.h"
+#include "model/diffit.h"
+#include "tests/cli/program.h"
+
+namespace shardit {
+namespace {
+
+using Json = nlohmann::json;
+
+// A golden of a tiny model with a forward section whose expected output is zero: well made, and not our result.
+struct Invented {
+  DiffitConfig model{.input_size = 4,
+                     .in_channels = 2,
+                     .patch_size = 2,
+                     .hidden_size = 8,
+                     .depth = 1,
+                     .num_heads = 2,
+                     .num_classes = 3};
+  Metadata metadata = {{"input_size", "4"},   {"in_channels", "2"},  {"patch_size", "2"},   {"hidden_size", "8"},
+                       {"depth", "1"},        {"num_heads", "2"},    {"num_classes", "3"},  {"learn_sigma", "True"},
+                       {"batch", "2"},        {"sample_steps", "3"}, {"cfg_scale", "1.5"},  {"lr", "1e-3"},
+                       {"betas", "0.9,0.99"}, {"eps", "1e-8"},       {"weight_decay", "0"}, {"ema_decay", "0.9"}};
+  std::vector<StoredTensor> tensors;
+  int64_t label = 3;
+
+  Invented() {
+    for (const Unit& unit : diffit_layout(model).units)
+      for (const Param& p : unit.params) tensors.push_back({"param." + p.name, DType::kF32, p.shape});
+    tensors.push_back({"forward.t", DType::kI64, {2}});
+    tensors.push_back({"forward.y", DType::kI64, {2}});
+    tensors.push_back({"forward.x", DType::kF32, {2, 2, 4, 4}});
+    tensors.push_back({"forward.out", DType::kF32, {2, 4, 4, 4}});
+  }
+  StoredTensor& named(const std::string& name) {
+    return *std::find_if(tensors.begin(), tensors.end(), [&](const StoredTensor& t) { return t.name == name; });
+  }
+  void write(const std::string& path) const {
+    PosixFiles files;
+    SafetensorsWriter writer(files, path, tensors, metadata);
+    for (const StoredTensor& t : tensors) {
+      const std::vector<int64_t> integers(t.shape.numel(), t.name == "forward.y" ? label : 1);
+      std::vector<float> real(t.shape.numel());
+      for (size_t i = 0; i < real.size(); ++i)
+        real[i] = t.name == "forward.out" ? 0 : 0.1f * static_cast<float>(i % 7) - 0.2f;
+      if (t.dtype == DType::kI64)
+        writer.write(integers.data(), t.shape.numel() * 8);
+      else
+        writer.write(real.data(), t.shape.numel() * 4);
+    }
+    writer.finish();
+  }
+};
+
+TEST(Parity, AFailedSectionIsExitCodeOne) {
+  const TestFolder folder;
+  Invented().write(folder / "g.safetensors");
+  const Ran ran = run({"parity", folder / "g.safetensors"});
+  EXPECT_EQ(ran.code, 1) << ran.err;
+  EXPECT_TRUE(contains(ran.out, (folder / "g.safetensors") + " forward "));
+  EXPECT_TRUE(contains(ran.out, " 2e-05 FAIL\n"));
+  EXPECT_TRUE(contains(ran.out, " cfg - - skipped\n"));
+}
+
+TEST(Parity, JsonIsAListWithAllSections) {
+  const TestFolder folder;
+  Invented().write(folder / "g.safetensors");
+  const Json rows = Json::parse(run({"parity", folder / "g.safetensors", "--json"}).out);
+  Words sections;
+  for (const Json& row : rows) {
+    sections.push_back(row.at("section"));
+    EXPECT_EQ(row.at("file"), folder / "g.safetensors");
+    const bool forward = row.at("section") == "forward";
+    EXPECT_EQ(row.at("status"), forward ? "FAIL" : "skipped");
+    EXPECT_EQ(row.at("error").is_number(), forward);
+    EXPECT_TRUE(row.contains("tolerance"));
+  }
+  EXPECT_EQ(sections,
+            (Words{"forward", "cfg", "loss", "grad", "adamw", "ema", "ddpm", "ddim", "vae.encode", "vae.decode"}));
+}
+
+TEST(Parity, FilesThatAreNoGoldensAreExitCodeFour) {
+  const TestFolder folder;
+  const std::string path = folder / "g.safetensors";
+  Invented().write(path);
+  const std::string bytes = bytes_of_file(path);
+  for (const std::string& wrong :
+       {std::string(), std::string("junk"), bytes.substr(0, 7), bytes.substr(0, 500), bytes.substr(0, bytes.size() - 1),
+        bytes + "x", "\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes.substr(8), "\x02" + std::string(7, '\0') + "{}",
+        "\x02" + std::string(7, '\0') + "[]", bytes.substr(0, 8) + "!" + bytes.substr(9)}) {
+    write_bytes(path, wrong);
+    EXPECT_TRUE(fails(run({"parity", path}), 4, {"g.safetensors"})) << wrong.size();
+  }
+  EXPECT_TRUE(fails(run({"parity", folder / "absent.safetensors"}), 2, {"absent.safetensors is no file"}));
+  EXPECT_TRUE(fails(run({"parity", tiny_config()}), 4, {"equality-tiny.textproto"}));
+}
+
+TEST(Parity, MetadataThatLiesIsExitCodeFour) {
+  const TestFolder folder;
+  const std::string path = folder / "g.safetensors";
+  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{{"hidden_size", "16"},
+                                                                                   {"hidden_size", "1e300"},
+                                                                                   {"hidden_size", "-8"},
+                                                                                   {"hidden_size", "nan"},
+                                                                                   {"hidden_size", "many"},
+                                                                                   {"hidden_size", ""},
+                                                                                   {"depth", "2"},
+                                                                                   {"depth", "1048576"},
+                                                                                   {"num_heads", "3"},
+                                                                                   {"input_size", "5"},
+                                                                                   {"num_classes", "7"},
+                                                                                   {"mlp_ratio", "1e9"},
+                                                                                   {"mlp_ratio", "-1"},
+                                                                                   {"mlp_ratio", "nan"},
+                                                                                   {"batch", "0"},
+                                                                                   {"betas", "0.9"},
+                                                                                   {"eps", "x"}}) {
+    Invented golden;
+    golden.metadata[key] = value;
+    std::filesystem::remove(path);
+    golden.write(path);
+    EXPECT_TRUE(fails(run({"parity", path}), 4, {"is not a golden file"})) << key << "=" << value;
+  }
+}
+
+TEST(Parity, TensorsThatContradictTheModelAreExitCodeFour) {
+  const TestFolder folder;
+  const auto refused = [&](const Invented& golden, const std::string& words) {
+    std::filesystem::remove(folder / "g.safetensors");
+    golden.write(folder / "g.safetensors");
+    EXPECT_TRUE(fails(run({"parity", folder / "g.safetensors"}), 4, {"is not a golden file", words}));
+  };
+  Invented wrong_label;
+  wrong_label.label = 4;
+  refused(wrong_label, "forward.y holds 4, expected 0 to 3");
+  for (const auto& [name, shape] :
+       std::vector<std::pair<std::string, Shape>>{{"forward.x", {2, 2, 4, 5}},
+                                                  {"forward.x", {}},
+                                                  {"forward.x", {0, 2, 4, 4}},
+                                                  {"forward.t", {3}},
+                                                  {"forward.out", {2, 2, 4, 4}},
+                                                  {"param.blocks.0.attn.qkv.weight", {8, 24}}}) {
+    Invented golden;
+    golden.named(name).shape = shape;
+    refused(golden, name + " has shape " + shape.str());
+  }
+  Invented real_labels;
+  real_labels.named("forward.y").dtype = DType::kF32;
+  refused(real_labels, "forward.y");
+}
+
+std::string golden(const std::string& name) { return std::string(SHARDIT_CHECKOUT) + "/../shared/goldens/" + name; }
+
+#define NEEDS_GOLDENS() \
+  if (!exists(golden("README.md"))) GTEST_SKIP() << "the goldens do not lie beside this checkout"
+
+TEST(Parity, TheSmallestGoldenPassesInBothPrecisions) {
+  NEEDS_GOLDENS();
+  const std::string file = golden("latent-s8-d64-l2.safetensors");
+  const Ran fp32 = run({"parity", file});
+  EXPECT_TRUE(succeeds(fp32));
+  EXPECT_FALSE(contains(fp32.out, "FAIL"));
+  EXPECT_TRUE(contains(fp32.out, " ddim "));
+  const Ran bf16 = run({"parity", file, "--precision", "bf16", "--json"});
+  EXPECT_TRUE(succeeds(bf16));
+  const std::map<std::string, std::string> expected = {
+      {"forward", "ok"}, {"grad", "ok"}, {"adamw", "unjudged"}, {"ddim", "unjudged"}, {"vae.encode", "skipped"}};
+  for (const Json& row : Json::parse(bf16.out)) {
+    const auto found = expected.find(row.at("section"));
+    if (found == expected.end()) continue;
+    EXPECT_EQ(row.at("status"), found->second) << found->first;
+  }
+}
+
+TEST(Parity, AGoldenCutShortIsExitCodeFour) {
+  NEEDS_GOLDENS();
+  const TestFolder folder;
+  const std::string bytes = bytes_of_file(golden("latent-s8-d64-l2.safetensors"));
+  write_bytes(folder / "cut.safetensors", bytes.substr(0, bytes.size() / 2));
+  EXPECT_TRUE(fails(run({"parity", folder / "cut.safetensors"}), 4, {"cut.safetensors", "truncated"}));
+}
+
+TEST(Parity, AWrongNumberInAGoldenIsExitCodeOne) {
+  NEEDS_GOLDENS();
+  const TestFolder folder;
+  const std::string path = folder / "bent.safetensors";
+  std::filesystem::copy_file(golden("latent-s8-d64-l2.safetensors"), path);
+  PosixFiles files;
+  const int64_t offset = SafetensorsReader(files, path).find("forward.out")->offset;
+  std::string bytes = bytes_of_file(path);
+  bytes[static_cast<size_t>(offset) + 3] = '\x47';  // the first number grows to thousands
+  write_bytes(path, bytes);
+  const Ran ran = run({"parity", path});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_TRUE(contains(ran.out, "forward"));
+  EXPECT_TRUE(contains(ran.out, "FAIL"));
+}
+
+}  // namespace
+}  // namespace shardit

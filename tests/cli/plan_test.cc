@@ -1,0 +1,108 @@
+// What is said before a run is what the run does: memory, refusals, graphs.
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/cli/program.h"
+
+namespace shardit {
+namespace {
+
+using Json = nlohmann::json;
+
+Json plan_json(const Words& more = {}) {
+  Words words = {"plan", tiny_config(), "--ranks", "1", "--json"};
+  words.insert(words.end(), more.begin(), more.end());
+  const Ran ran = run(words);
+  EXPECT_TRUE(succeeds(ran));
+  return Json::parse(ran.out);
+}
+
+Json start_event(const std::string& run_dir) {
+  std::istringstream lines(bytes_of_file(run_dir + "/metrics.jsonl"));
+  std::string line;
+  std::getline(lines, line);
+  return Json::parse(line);
+}
+
+TEST(Plan, JsonHasTheKeysOfTheContract) {
+  const Json plan = plan_json();
+  EXPECT_EQ(plan.at("micro_batches"), 12);
+  const Json& one = plan.at("plans").at(0);
+  EXPECT_EQ(one.at("ranks"), 1);
+  int64_t sum = 0;
+  for (const Json& row : one.at("per_rank")) {
+    EXPECT_TRUE(row.at("class").is_string());
+    sum += row.at("bytes").get<int64_t>();
+  }
+  EXPECT_EQ(sum, one.at("peak_bytes").get<int64_t>()) << "the classes are the whole";
+  EXPECT_EQ(one.at("checkpoint_bytes"), 4 * 5 * plan.at("parameters").get<int64_t>());
+}
+
+TEST(Plan, IsWhatTheRunAllocates) {
+  for (const Words& sets : std::vector<Words>{{},
+                                              {"--set", "precision.compute=bf16"},
+                                              {"--set", "parallel.recompute=block"},
+                                              {"--set", "checkpoint.async=false"},
+                                              {"--set", "sample.every_steps=1", "--set", "parallel.fold_group=1"}}) {
+    const TestFolder folder;
+    Words flags = {"--steps", "1"};
+    flags.insert(flags.end(), sets.begin(), sets.end());
+    const Ran ran = train(folder / "run", flags);
+    ASSERT_TRUE(succeeds(ran));
+    const int64_t peak = plan_json(sets).at("plans").at(0).at("peak_bytes").get<int64_t>();
+    const std::string bytes = std::to_string(peak) + " bytes";
+    EXPECT_TRUE(contains(ran.out, "memory: planned " + bytes + ", allocated " + bytes));
+    const Json start = start_event(folder / "run");
+    EXPECT_EQ(start.at("planned_bytes"), peak);
+    EXPECT_EQ(start.at("allocated_bytes"), peak);
+  }
+}
+
+// "nearest: checkpoint.async=false micro_batch_size=1 fits, 2.1 MiB (…)": the settings in it.
+Words suggested(const std::string& message) {
+  const size_t at = message.find("nearest: ");
+  std::istringstream words(message.substr(at + 9, message.find(" fits", at) - at - 9));
+  Words flags;
+  for (std::string word; words >> word;) flags.insert(flags.end(), {"--set", word});
+  return flags;
+}
+
+TEST(Plan, ARunThatCannotFitIsRefusedWithASettingThatDoes) {
+  const int64_t peak = plan_json().at("plans").at(0).at("peak_bytes").get<int64_t>();
+  for (int64_t budget : {peak - 1, peak * 97 / 100, peak * 2 / 3}) {
+    const TestFolder folder;
+    const std::string limit = "parallel.memory_budget_bytes=" + std::to_string(budget);
+    const Ran refused = train(folder / "run", {"--steps", "1", "--set", limit});
+    ASSERT_TRUE(fails(refused, 2,
+                      {std::to_string(peak) + " bytes", std::to_string(budget) + " bytes",
+                       "parallel.memory_budget_bytes", "needed: parameters", "nearest: "}));
+    EXPECT_FALSE(exists(folder / "run/checkpoints"));
+    Words flags = suggested(refused.err);
+    flags.insert(flags.end(), {"--steps", "1", "--set", limit});
+    EXPECT_TRUE(succeeds(train(folder / "run", flags))) << refused.err;
+  }
+}
+
+TEST(Plan, AModelThatNeverFitsIsToldSo) {
+  const TestFolder folder;
+  const Ran refused = train(folder / "run", {"--set", "parallel.memory_budget_bytes=1000"});
+  EXPECT_TRUE(fails(refused, 2, {"1000 bytes", "the least is", "the model itself is too large"}));
+}
+
+TEST(DumpGraph, PrintsEveryStage) {
+  for (const char* precision : {"precision.compute=fp32", "precision.compute=bf16"})
+    for (const char* stage : {"build", "differentiate", "cast", "recompute", "fuse", "hoist", "plan", "update"}) {
+      const Ran ran = run({"train", tiny_config(), "--dump-graph", stage, "--set", precision});
+      EXPECT_TRUE(succeeds(ran)) << stage;
+      EXPECT_GT(ran.out.size(), 1000u) << stage;
+      EXPECT_TRUE(contains(ran.out, stage == std::string("update") ? "adamw" : "blocks.1.attn")) << stage;
+    }
+}
+
+TEST(DumpGraph, AnUnknownStageNamesTheReal) {
+  EXPECT_TRUE(fails(run({"train", tiny_config(), "--dump-graph", "shard"}), 2,
+                    {"'shard'", "build", "differentiate", "cast", "recompute", "fuse", "hoist", "plan", "update"}));
+}
+
+}  // namespace
+}  // namespace shardit
