@@ -1,10 +1,12 @@
 #include "core/pool.h"
 
+#include <numeric>
 #include <utility>
 
 #include <omp.h>
 
 #include "core/error.h"
+#include "core/random.h"
 
 namespace shardit {
 namespace {
@@ -22,10 +24,10 @@ template <typename Condition> bool spin_until(const Condition& condition) {
 
 }  // namespace
 
-Pool::Pool(int threads) {
+Pool::Pool(int threads, Deal deal) : threads_(threads), deal_(deal) {
   REQUIRE(threads >= 1, "the thread pool was asked for " + std::to_string(threads) + " threads: expected at least 1");
   omp_set_num_threads(1);  // library calls are single-threaded: parallelism lies above them
-  for (int i = 1; i < threads; ++i)
+  for (int i = 1; i < threads && deal == Deal::kFirstCome; ++i)
     workers_.emplace_back([this, i] {
       omp_set_num_threads(1);
       work(i);
@@ -46,7 +48,9 @@ void Pool::run_erased(int64_t tiles, Function function, void* context) {
   context_ = context;
   tiles_ = tiles;
   next_.store(0, std::memory_order_relaxed);
-  if (workers_.empty() || tiles <= 1) {
+  if (deal_ == Deal::kShuffled) {
+    take_shuffled();
+  } else if (workers_.empty() || tiles <= 1) {
     take_tiles(0);
   } else {
     busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
@@ -73,6 +77,18 @@ void Pool::take_tiles(int thread) {
     std::lock_guard lock(mutex_);
     if (!failure_) failure_ = std::current_exception();
   }
+}
+
+// Tiles first, first + stride, first + 2 stride, … modulo their number, which has no divisor in common with the stride.
+void Pool::take_shuffled() {
+  if (tiles_ == 0) return;
+  const uint64_t run = generation_.fetch_add(1, std::memory_order_relaxed);
+  const Philox philox(run, Purpose::kSynthetic);
+  int64_t stride = integer_at(philox, 0, 0, tiles_) + 1;
+  while (std::gcd(stride, tiles_) != 1) ++stride;
+  int64_t tile = integer_at(philox, 0, 1, tiles_);
+  for (int64_t i = 0; i < tiles_; ++i, tile = (tile + stride) % tiles_)
+    function_(context_, tile, static_cast<int>(integer_at(philox, 1, i, threads_)));
 }
 
 void Pool::work(int thread) {

@@ -17,12 +17,16 @@ namespace shardit {
 
 class Pool {
  public:
-  explicit Pool(int threads);  // `threads` >= 1 counts the caller
+  // Who computes which tile. kFirstCome: whoever is free. kShuffled, for tests: the caller computes all tiles in an order
+  // drawn anew for each run, under thread numbers drawn at random: what no kernel may be able to tell.
+  enum class Deal { kFirstCome, kShuffled };
+
+  explicit Pool(int threads, Deal deal = Deal::kFirstCome);  // `threads` >= 1 counts the caller
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
   // Calls body(tile, thread) for every tile in [0, tiles); thread < threads() names the worker's scratch space.
   // Returns when all are done. An exception from a tile is rethrown here.
@@ -37,7 +41,10 @@ class Pool {
   void run_erased(int64_t tiles, Function function, void* context);
   void work(int thread);
   void take_tiles(int thread);
+  void take_shuffled();
 
+  int threads_;
+  Deal deal_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;

@@ -78,6 +78,28 @@ TEST(MemoryPlan, GraphsShareNamedBuffersAndOverlayTheRest) {
   EXPECT_EQ(plan.graphs[1].values[0].offset, plan.buffers.at("kept").offset);
 }
 
+OpCard scratching(Stream stream, int64_t (*bytes)(const NodeTypes&, int)) {
+  OpCard c = test::card("scratching", stream);
+  c.workspace = bytes;
+  return c;
+}
+
+// Nodes of one stream run one after another; those of two streams side by side.
+TEST(MemoryPlan, StreamsHaveScratchOfTheirOwnAndShareItWithin) {
+  static const OpCard computing = scratching(Stream::kCompute, [](const NodeTypes&, int threads) -> int64_t { return 100 * threads; });
+  static const OpCard sending = scratching(Stream::kWire, [](const NodeTypes&, int) -> int64_t { return 1000; });
+  Graph g;
+  const Value a = g.add1(computing, {in(g, "x")}), b = g.add1(sending, {a}), c = g.add1(computing, {a});
+  g.name_output(b, "b"), g.name_output(c, "c");
+  const Schedule s = schedule(g);
+  const MemoryPlan plan = plan_memory({{&g, &s}}, 3);
+  const std::vector<int64_t>& at = plan.graphs[0].workspace;
+  EXPECT_EQ(at[0], -1) << "an input has none";
+  EXPECT_EQ(at[1], at[3]);
+  EXPECT_EQ(at[2], at[1] + 2 * kAlignment) << "behind 300 bytes, rounded up";
+  EXPECT_EQ(plan.workspace_bytes, 6 * kAlignment);
+}
+
 TEST(MemoryPlan, ClassesAddUpToTheArena) {
   Graph g;
   g.keep(g.add1(test::plain, {input(g, "w", {DType::kF32, {1000}}, BufferClass::kParameters)}), "grad", BufferClass::kGradients);

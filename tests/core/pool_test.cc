@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+#include <vector>
+
 #include <stdexcept>
 #include <vector>
 
@@ -41,6 +45,23 @@ TEST(Tile, CoversEverythingOnce) {
   EXPECT_EQ(tile_count(10, 4), 3);
   EXPECT_EQ(tile_at(10, 4, 2).begin, 8);
   EXPECT_EQ(tile_at(10, 4, 2).end, 10);
+}
+
+TEST(Pool, ShuffledDealsEveryTileOnceInAnotherOrderEachTime) {
+  Pool pool(5, Pool::Deal::kShuffled);
+  EXPECT_EQ(pool.threads(), 5);
+  std::vector<std::vector<int64_t>> orders;
+  for (int run = 0; run < 20; ++run) {
+    orders.emplace_back();
+    pool.run(24, [&](int64_t tile, int thread) {
+      EXPECT_TRUE(thread >= 0 && thread < 5);
+      orders.back().push_back(tile);
+    });
+    std::vector<int64_t> sorted = orders.back();
+    std::sort(sorted.begin(), sorted.end());
+    for (int64_t i = 0; i < 24; ++i) ASSERT_EQ(sorted[i], i);
+  }
+  EXPECT_GT(std::set(orders.begin(), orders.end()).size(), 15u);
 }
 
 }  // namespace

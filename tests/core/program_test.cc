@@ -142,7 +142,7 @@ Graph random_graph(uint64_t trial, const std::string& from, const std::string& t
   const auto pick = [&](size_t n) { return integer_at(philox, trial, draws++, static_cast<int64_t>(n)); };
   Graph g;
   const Value x = in(g, from, kN);
-  std::vector<Value> values = {g.add1(test::plain, {x})};
+  std::vector<Value> values = {x, g.add1(test::plain, {x})};
   const OpCard* cards[] = {&test::plain, &test::wire, &test::in_place, &test::update, &copying, &wire_update};
   for (int i = 0; i < 40; ++i) {
     if (pick(8) == 0) values.push_back(in(g, from + std::to_string(i), kN));

@@ -75,8 +75,23 @@ TEST_P(Bits, RecomputingABlockSavesMemory) {
   EXPECT_LT(again.program().memory().transient_bytes, kept.program().memory().transient_bytes * 3 / 4);
 }
 
+double matmul_flops(const RunConfig& config, Recompute policy) {
+  double flops = 0;
+  for (const NamedGraph& g : test::tiny_graphs(make_setup(config), {.recompute = policy}))
+    for (int n = 0; n < g.graph.node_count(); ++n)
+      flops += g.graph.node(n).card->cost(types_of(g.graph, g.graph.node(n))).matmul_flops;
+  return flops;
+}
+
+TEST_P(Bits, SelectiveRecomputationRepeatsNoProduct) {
+  const double kept = matmul_flops(config, Recompute::kNone);
+  EXPECT_EQ(matmul_flops(config, Recompute::kSelective), kept);
+  EXPECT_GT(matmul_flops(config, Recompute::kBlock), 1.2 * kept);
+}
+
 TEST_P(Bits, ThreadsChangeNothing) {
   expect_same_bits(after_two_steps(TinyRun(config, Lowering{}, 3)), expected, "three threads");
+  expect_same_bits(after_two_steps(TinyRun(config, Lowering{}, 3, Pool::Deal::kShuffled)), expected, "shuffled tiles");
 }
 
 TEST_P(Bits, TheRunsOwnProgramIsTheSame) {

@@ -77,12 +77,13 @@ inline std::vector<NamedGraph> tiny_graphs(const RunSetup& setup, const Lowering
 
 class TinyRun {
  public:
-  explicit TinyRun(const RunConfig& config, const Lowering& lowering = {}, int threads = 1)
-      : TinyRun(config, compile(tiny_graphs(make_setup(config), lowering), threads), threads) {}
-  TinyRun(const RunConfig& config, CompiledProgram compiled, int threads = 1)
+  explicit TinyRun(const RunConfig& config, const Lowering& lowering = {}, int threads = 1,
+                   Pool::Deal deal = Pool::Deal::kFirstCome)
+      : TinyRun(config, compile(tiny_graphs(make_setup(config), lowering), threads), threads, deal) {}
+  TinyRun(const RunConfig& config, CompiledProgram compiled, int threads = 1, Pool::Deal deal = Pool::Deal::kFirstCome)
       : config_(config),
         setup_(make_setup(config)),
-        pool_(threads),
+        pool_(threads, deal),
         program_(std::move(compiled), *device_, pool_) {
     program_.run("constants");
     initialize_state(program_, setup_);
