@@ -100,7 +100,8 @@ class Trainer {
   // Fresh weights, or those of a checkpoint.
   std::optional<Resumed> load_state() {
     initialize_state(*program_, setup_);
-    std::optional<Resumed> resumed = resume_run(files_, config_, options_, all_tensors(*program_, setup_));
+    std::optional<Resumed> resumed =
+        resume_run(files_, config_, options_, train_data_->fingerprint(), all_tensors(*program_, setup_));
     if (!resumed) return resumed;
     const Manifest& manifest = resumed->checkpoint.manifest;
     step_ = manifest.run.step;
@@ -263,7 +264,8 @@ class Trainer {
                  .config_text = resolved_text(config_),
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
                  .device_kind = device_kind(),
-                 .run_nonce = nonce_};
+                 .run_nonce = nonce_,
+                 .data_fingerprint = train_data_->fingerprint()};
     for (const auto& [library, version] : build_facts().libraries) run.library_versions[library] = version;
     report_save(saver_->finished(true));
     saver_->save(run);
