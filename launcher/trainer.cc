@@ -49,6 +49,9 @@ class Trainer {
       validation_.emplace(*validation_data_, setup_, config.validation().images(), config.validation().bins(),
                           *program_options_.validation_batch);
     }
+    REQUIRE(!program_options_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
+            "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
+                std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
     CompiledProgram compiled = compile_run(setup_, program_options_, threads);
     check_memory(config, compiled.memory, threads);
     program_.emplace(std::move(compiled), *device_, pool_);
@@ -104,6 +107,10 @@ class Trainer {
         resume_run(files_, config_, options_, train_data_->fingerprint(), all_tensors(*program_, setup_));
     if (!resumed) return resumed;
     const Manifest& manifest = resumed->checkpoint.manifest;
+    const std::string& trained_on = manifest.run.data_fingerprint;
+    REQUIRE(options_.override_arithmetic || trained_on.empty() || trained_on == train_data_->fingerprint(),
+            "the images or labels of " + train_data_->name() + " are not those the checkpoint of step " +
+                std::to_string(manifest.run.step) + " was trained on; use another --run-dir, or --override-arithmetic");
     step_ = manifest.run.step;
     std::cout << "resumed from " << resumed->checkpoint.path << ", digest " << manifest.root.hex() << "\n";
     return resumed;
@@ -250,9 +257,8 @@ class Trainer {
     if (images.count == 0) return;  // a signal: the next save is more urgent
     char name[32];
     std::snprintf(name, sizeof name, "step-%08lld.png", static_cast<long long>(step_));
-    if (images.channels == 1 || images.channels == 3)
-      write_png(folder_.samples() + "/" + name, make_grid(images.pixels.data(), images.count, images.height,
-                                                          images.width, images.channels, {.columns = classes}));
+    write_png(folder_.samples() + "/" + name, make_grid(images.pixels.data(), images.count, images.height, images.width,
+                                                        images.channels, {.columns = classes}));
     metrics_->event("sample", step_, {{"path", std::string("samples/") + name}, {"images", images.count}});
   }
 
