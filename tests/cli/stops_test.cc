@@ -71,6 +71,25 @@ TEST(Stop, AfterTheGivenTime) {
   verify(folder / "run");
 }
 
+TEST(Stop, NotWhenTheReaderOfTheLogGoesAway) {
+  const TestFolder folder;
+  const std::string flags = " --steps 8 --set checkpoint.every_steps=2 --run-dir " + (folder / "run");
+  EXPECT_EQ(system(("'" SHARDIT_PROGRAM "' train " + tiny_config() + flags + " | head -n 1 >/dev/null").c_str()), 0);
+  EXPECT_TRUE(exists(checkpoint_path(folder / "run", 8)));
+}
+
+TEST(Stop, SamplingLeavesNothingHalfDone) {
+  const TestFolder folder;
+  ASSERT_TRUE(succeeds(train(folder / "run", {"--steps", "1"})));
+  Started sampling({"sample", folder / "run", "--npz", folder / "out.npz", "--num", "1000000"});
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  sampling.send(SIGTERM);
+  const Ran ran = sampling.wait();
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_TRUE(contains(ran.out, "stopped by a signal: nothing was written"));
+  EXPECT_FALSE(exists(folder / "out.npz"));
+}
+
 TEST(Stop, AFinishedRunHasNothingToDo) {
   const TestFolder folder;
   ASSERT_TRUE(succeeds(train(folder / "run", {"--steps", "4"})));
