@@ -22,9 +22,10 @@ struct Resumed {
 //   auto   the newest that can be read to its last byte: broken ones are passed over, with a warning
 //   none   UserError if the run has checkpoints
 //   STEP   that one
-// Throws UserError if config keys differ that a resume must not change (a warning with override_arithmetic), and
-// IoError if checkpoints are there and none can be read: a run never starts over on its own.
+// `fingerprint` is that of the training data.
+// Throws UserError if the data or config keys differ that a resume must not change (a warning with
+// override_arithmetic), and IoError if checkpoints are there and none can be read: a run never starts over on its own.
 std::optional<Resumed> resume_run(FileSystem& files, const RunConfig& config, const TrainOptions& options,
-                                  std::span<const StateTensor> state);
+                                  const std::string& fingerprint, std::span<const StateTensor> state);
 
 }  // namespace shardit

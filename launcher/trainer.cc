@@ -103,13 +103,10 @@ class Trainer {
   // Fresh weights, or those of a checkpoint.
   std::optional<Resumed> load_state() {
     initialize_state(*program_, setup_);
-    std::optional<Resumed> resumed = resume_run(files_, config_, options_, all_tensors(*program_, setup_));
+    std::optional<Resumed> resumed =
+        resume_run(files_, config_, options_, train_data_->fingerprint(), all_tensors(*program_, setup_));
     if (!resumed) return resumed;
     const Manifest& manifest = resumed->checkpoint.manifest;
-    const std::string& trained_on = manifest.run.data_fingerprint;
-    REQUIRE(options_.override_arithmetic || trained_on.empty() || trained_on == train_data_->fingerprint(),
-            "the images or labels of " + train_data_->name() + " are not those the checkpoint of step " +
-                std::to_string(manifest.run.step) + " was trained on; use another --run-dir, or --override-arithmetic");
     step_ = manifest.run.step;
     std::cout << "resumed from " << resumed->checkpoint.path << ", digest " << manifest.root.hex() << "\n";
     return resumed;

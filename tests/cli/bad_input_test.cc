@@ -203,6 +203,13 @@ TEST(BadData, JunkAndLyingHeadersAreCorruptData) {
   EXPECT_TRUE(fails(folder.train_on_it(), 4, {"says it holds"}));
 }
 
+TEST(BadData, OtherImagesUnderTheSameNameAreNoResume) {
+  const IdxFolder folder;
+  ASSERT_TRUE(succeeds(folder.train_on_it()));
+  folder.gzip("train-images-idx3-ubyte.gz", IdxFolder::header({40, 8, 8}) + std::string(40 * 64, '\x56'));
+  EXPECT_TRUE(fails(folder.train_on_it(), 2, {"the training data: saved idx", "now idx", "--override-arithmetic"}));
+}
+
 TEST(BadData, ThatDoesNotFitTheModelIsTheUsersMistake) {
   const IdxFolder folder;
   EXPECT_TRUE(fails(folder.train_on_it({"model.input_size=10"}), 2, {"8x8x1", "10x10x1"}));
