@@ -35,7 +35,7 @@ struct RunState {
   std::string device_kind;  // instruction set or SM version: bit-equality holds within one kind
   std::map<std::string, std::string> library_versions;
   std::string run_nonce;
-  std::string data_fingerprint;  // of the training data; empty where the state came without any
+  std::string data_fingerprint;              // of the training data; empty where the state came without any
   std::optional<uint32_t> resume_loss_bits;  // resume proof: fp32 bits of the next step's micro-batch 0 loss
 };
 

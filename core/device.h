@@ -19,9 +19,9 @@ class Device {
   virtual void launch(Stream stream, const OpCard& card, const KernelArgs& args) = 0;
   virtual void copy_in(Stream stream, void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(Stream stream, void* host, const void* device, size_t bytes) = 0;
-  virtual void record(Stream stream, int event) = 0;          // event: a step's index
-  virtual void wait(Stream stream, int event) = 0;            // the stream goes on after the event
-  virtual void synchronize() = 0;                             // all streams are idle
+  virtual void record(Stream stream, int event) = 0;  // event: a step's index
+  virtual void wait(Stream stream, int event) = 0;    // the stream goes on after the event
+  virtual void synchronize() = 0;                     // all streams are idle
 };
 
 std::unique_ptr<Device> make_cpu_device();

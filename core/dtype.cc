@@ -13,8 +13,8 @@ struct Info {
 };
 
 constexpr Info kInfos[] = {
-    {DType::kF32, "fp32", 4, true}, {DType::kBF16, "bf16", 2, true},   {DType::kF16, "fp16", 2, true},
-    {DType::kF64, "fp64", 8, true}, {DType::kI32, "int32", 4, false},  {DType::kI64, "int64", 8, false},
+    {DType::kF32, "fp32", 4, true},  {DType::kBF16, "bf16", 2, true},  {DType::kF16, "fp16", 2, true},
+    {DType::kF64, "fp64", 8, true},  {DType::kI32, "int32", 4, false}, {DType::kI64, "int64", 8, false},
     {DType::kU8, "uint8", 1, false},
 };
 

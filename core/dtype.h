@@ -37,8 +37,8 @@ struct F16 {
   operator float() const;
 };
 
-size_t size_of(DType dtype);        // bytes of one element
-const char* name_of(DType dtype);   // "fp32", "bf16", …: the names configs and dumps use
+size_t size_of(DType dtype);       // bytes of one element
+const char* name_of(DType dtype);  // "fp32", "bf16", …: the names configs and dumps use
 bool is_floating(DType dtype);
 DType dtype_from_name(const std::string& name);  // throws UserError on an unknown name
 

@@ -20,15 +20,25 @@ struct Error : std::runtime_error {
   int exit_code;
 };
 
-struct UserError : Error { explicit UserError(const std::string& m) : Error(m, 2) {} };
-struct DeviceError : Error { explicit DeviceError(const std::string& m) : Error(m, 3) {} };
-struct CommError : Error { explicit CommError(const std::string& m) : Error(m, 3) {} };
-struct IoError : Error { explicit IoError(const std::string& m) : Error(m, 4) {} };
-struct StopError : Error { explicit StopError(const std::string& m) : Error(m, 5) {} };
+struct UserError : Error {
+  explicit UserError(const std::string& m) : Error(m, 2) {}
+};
+struct DeviceError : Error {
+  explicit DeviceError(const std::string& m) : Error(m, 3) {}
+};
+struct CommError : Error {
+  explicit CommError(const std::string& m) : Error(m, 3) {}
+};
+struct IoError : Error {
+  explicit IoError(const std::string& m) : Error(m, 4) {}
+};
+struct StopError : Error {
+  explicit StopError(const std::string& m) : Error(m, 5) {}
+};
 
 // The user's mistake, found while building: throws UserError. `message` is only evaluated on failure.
-#define REQUIRE(condition, message)                       \
-  do {                                                    \
+#define REQUIRE(condition, message)                        \
+  do {                                                     \
     if (!(condition)) throw ::shardit::UserError(message); \
   } while (false)
 

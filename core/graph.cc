@@ -3,17 +3,17 @@
 #include <filesystem>
 #include <utility>
 
+#include <glog/logging.h>
 #include "core/error.h"
 #include "core/op_card.h"
-#include <glog/logging.h>
 
 namespace shardit {
 
 const Type& Value::type() const { return graph->info(id).type; }
 
 const char* name_of(BufferClass buffer_class) {
-  constexpr const char* kNames[] = {"parameters", "gradients", "optimizer", "ema",
-                                    "activations", "staging",  "wire",      "workspace"};
+  constexpr const char* kNames[] = {"parameters",  "gradients", "optimizer", "ema",
+                                    "activations", "staging",   "wire",      "workspace"};
   return kNames[static_cast<int>(buffer_class)];
 }
 

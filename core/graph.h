@@ -47,7 +47,16 @@ struct Attrs {
 };
 
 // Which part of memory a named buffer is counted under (`shardit plan`).
-enum class BufferClass : uint8_t { kParameters, kGradients, kOptimizer, kEma, kActivations, kStaging, kWire, kWorkspace };
+enum class BufferClass : uint8_t {
+  kParameters,
+  kGradients,
+  kOptimizer,
+  kEma,
+  kActivations,
+  kStaging,
+  kWire,
+  kWorkspace
+};
 const char* name_of(BufferClass buffer_class);
 
 struct Node {
@@ -79,7 +88,8 @@ class Graph {
   explicit Graph(DType real = DType::kF32) : real_(real) {}
 
   // Applies `card`: checks shapes, adds a node, returns its outputs.
-  std::vector<Value> add(const OpCard& card, const std::vector<Value>& in, std::shared_ptr<const Attrs> attrs = nullptr);
+  std::vector<Value> add(const OpCard& card, const std::vector<Value>& in,
+                         std::shared_ptr<const Attrs> attrs = nullptr);
   Value add1(const OpCard& card, const std::vector<Value>& in, std::shared_ptr<const Attrs> attrs = nullptr) {
     return add(card, in, std::move(attrs))[0];
   }

@@ -19,7 +19,7 @@ inline constexpr int64_t kChunk = 1024;  // elements
 // The distribution of initial weights; all draws are keyed by (seed, tensor name, element).
 struct Init {
   enum Kind { kZero, kNormal, kTruncatedNormal, kXavierUniform } kind = kZero;
-  double std = 0;              // kNormal, kTruncatedNormal (cut at +-2, absolute)
+  double std = 0;                   // kNormal, kTruncatedNormal (cut at +-2, absolute)
   int64_t fan_in = 0, fan_out = 0;  // kXavierUniform: U(-a, a), a = sqrt(6 / (fan_in + fan_out))
 };
 
@@ -46,8 +46,8 @@ struct Unit {
 struct Layout {
   std::vector<Unit> units;
 
-  int64_t parameters() const;  // elements of all tensors, without padding
-  int64_t elements() const;    // of all units, padding included
+  int64_t parameters() const;                        // elements of all tensors, without padding
+  int64_t elements() const;                          // of all units, padding included
   const Param* find(const std::string& name) const;  // null if there is none
 };
 

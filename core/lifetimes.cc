@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <climits>
 
-#include "core/op_card.h"
 #include <glog/logging.h>
+#include "core/op_card.h"
 
 namespace shardit {
 namespace {
@@ -26,8 +26,11 @@ class Merger {
   Merger(const Graph& graph, const Schedule& schedule) : graph_(graph), schedule_(schedule) {
     for (int v = 0; v < graph.value_count(); ++v) {
       const ValueInfo& info = graph.info(v);
-      Buffer buffer{.bytes = info.type.bytes(), .name = info.buffer, .buffer_class = info.buffer_class,
-                    .slots = info.slots, .values = {v}};
+      Buffer buffer{.bytes = info.type.bytes(),
+                    .name = info.buffer,
+                    .buffer_class = info.buffer_class,
+                    .slots = info.slots,
+                    .values = {v}};
       buffer.first.fill(-1);
       buffer.last.fill(-1);
       result_.buffers.push_back(std::move(buffer));

@@ -17,8 +17,8 @@ struct Buffer {
   BufferClass buffer_class = BufferClass::kActivations;
   int slots = 1;
   std::vector<int> values;
-  std::array<int, kStreams> first, last;  // per stream: first and last step that touches it, -1 for none
-  int64_t offset = 0;                     // transient: assigned by the planner
+  std::array<int, kStreams> first, last;          // per stream: first and last step that touches it, -1 for none
+  int64_t offset = 0;                             // transient: assigned by the planner
   bool alive() const { return !values.empty(); }  // false once merged into another
 };
 

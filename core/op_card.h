@@ -14,12 +14,12 @@ namespace shardit {
 
 // What a tensor is to the arithmetic; the cast pass turns it into a type by one table (docs/precision.md).
 enum class Role : uint8_t {
-  kCompute,  // inputs and outputs of matrix products: precision.compute
-  kStream,   // where a residual stream begins: precision.residual
-  kExact,    // statistics, losses, optimizer state: fp32
+  kCompute,         // inputs and outputs of matrix products: precision.compute
+  kStream,          // where a residual stream begins: precision.residual
+  kExact,           // statistics, losses, optimizer state: fp32
   kWeightGradient,  // fp32, rounded to precision.reduce before it is folded
-  kAny,      // inputs: taken as they come; outputs: the type of the first input
-  kFixed,    // integers, fp64 and what the op itself decides: left alone
+  kAny,             // inputs: taken as they come; outputs: the type of the first input
+  kFixed,           // integers, fp64 and what the op itself decides: left alone
 };
 
 struct Cost {
@@ -93,7 +93,7 @@ struct Sample {
   std::function<std::vector<Value>(const std::vector<Value>&)> build;
   // Fills integer inputs (labels, time steps): element i of input k. Floating inputs get keyed normals.
   std::function<int64_t(int input, int64_t i)> integer = [](int, int64_t i) { return i % 3; };
-  std::vector<int> positive = {};  // floating inputs that must be > 0 (variances, sigmas)
+  std::vector<int> positive = {};     // floating inputs that must be > 0 (variances, sigmas)
   std::vector<int> no_gradient = {};  // floating inputs the formula does not differentiate (stopped, keyed tables)
   std::vector<int> no_output_gradient = {};  // outputs whose gradient the rule does not take (statistics)
 };
@@ -102,7 +102,8 @@ using Samples = std::vector<Sample>;
 struct OpCard {
   const char* name;
   std::vector<Type> (*shape)(const NodeTypes&);  // throws UserError on shapes that do not fit
-  std::vector<Value> (*grad)(const GradArgs&) = nullptr;  // one per input, empty where none flows; null: not differentiable
+  std::vector<Value> (*grad)(const GradArgs&) =
+      nullptr;  // one per input, empty where none flows; null: not differentiable
   Cost (*cost)(const NodeTypes&);
   std::vector<Role> in_roles, out_roles;  // the last one repeats for further inputs or outputs
   void (*cpu)(const KernelArgs&);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <map>
 
+#include <glog/logging.h>
 #include "core/op_card.h"
 #include "core/rebuild.h"
-#include <glog/logging.h>
 
 namespace shardit {
 namespace {
@@ -44,7 +44,8 @@ Graph hoist_constants(const Graph& graph, Graph& prologue) {
     }
     const int v = node.out[0];
     const Type type = graph.info(v).type;
-    const std::string name = std::string("constant.") + node.card->name + "." + (node.attrs ? node.attrs->text() : "") + "." + name_of(type.dtype);
+    const std::string name = std::string("constant.") + node.card->name + "." + (node.attrs ? node.attrs->text() : "") +
+                             "." + name_of(type.dtype);
     if (!prologue.outputs().contains(name)) {
       Node moved = node;
       prologue.keep(prologue.append(std::move(moved), {graph.info(v)})[0], name, BufferClass::kParameters);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include <glog/logging.h>
 #include "core/lifetimes.h"
 #include "core/op_card.h"
-#include <glog/logging.h>
 
 namespace shardit {
 namespace {
@@ -46,7 +46,8 @@ void register_named(const std::vector<Buffer>& buffers, std::map<std::string, Na
     if (!buffer.alive() || buffer.name.empty()) continue;
     NamedBuffer& entry = named[buffer.name];
     CHECK(entry.bytes == 0 || entry.bytes == buffer.bytes)
-        << "buffer " << buffer.name << " has " << entry.bytes << " bytes in one graph and " << buffer.bytes << " in another";
+        << "buffer " << buffer.name << " has " << entry.bytes << " bytes in one graph and " << buffer.bytes
+        << " in another";
     entry.bytes = buffer.bytes;
     entry.buffer_class = buffer.buffer_class;
     entry.slots = std::max(entry.slots, buffer.slots);
@@ -128,7 +129,8 @@ std::string describe_plan(const Graph& graph, const Schedule& schedule, int thre
   for (size_t s = 0; s < schedule.steps.size(); ++s) {
     const Step& step = schedule.steps[s];
     const Node& node = graph.node(step.node);
-    text += std::to_string(s) + " " + kStreamNames[static_cast<int>(step.stream)] + " " + node.label + " (" + node.card->name + ")";
+    text += std::to_string(s) + " " + kStreamNames[static_cast<int>(step.stream)] + " " + node.label + " (" +
+            node.card->name + ")";
     for (int w : step.waits) text += " waits:" + std::to_string(w);
     for (int v : node.out) {
       const int64_t offset = plan.graphs[0].values[v].offset;

@@ -31,8 +31,8 @@ struct Place {
 };
 
 struct GraphPlan {
-  std::vector<Place> values;          // by value id
-  std::vector<int64_t> workspace;     // by node: offset of its scratch, -1 if it has none
+  std::vector<Place> values;       // by value id
+  std::vector<int64_t> workspace;  // by node: offset of its scratch, -1 if it has none
   int64_t transient_bytes = 0, workspace_bytes = 0;
 };
 

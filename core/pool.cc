@@ -71,7 +71,8 @@ void Pool::run_erased(int64_t tiles, Function function, void* context) {
 
 void Pool::take_tiles(int thread) {
   try {
-    for (int64_t tile; (tile = next_.fetch_add(1, std::memory_order_relaxed)) < tiles_;) function_(context_, tile, thread);
+    for (int64_t tile; (tile = next_.fetch_add(1, std::memory_order_relaxed)) < tiles_;)
+      function_(context_, tile, thread);
   } catch (...) {
     next_.store(tiles_, std::memory_order_relaxed);  // nobody starts another tile
     std::lock_guard lock(mutex_);

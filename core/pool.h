@@ -17,8 +17,8 @@ namespace shardit {
 
 class Pool {
  public:
-  // Who computes which tile. kFirstCome: whoever is free. kShuffled, for tests: the caller computes all tiles in an order
-  // drawn anew for each run, under thread numbers drawn at random: what no kernel may be able to tell.
+  // Who computes which tile. kFirstCome: whoever is free. kShuffled, for tests: the caller computes all tiles in an
+  // order drawn anew for each run, under thread numbers drawn at random: what no kernel may be able to tell.
   enum class Deal { kFirstCome, kShuffled };
 
   explicit Pool(int threads, Deal deal = Deal::kFirstCome);  // `threads` >= 1 counts the caller
@@ -32,8 +32,9 @@ class Pool {
   // Returns when all are done. An exception from a tile is rethrown here.
   template <typename Body> void run(int64_t tiles, Body&& body) {
     using B = std::remove_reference_t<Body>;
-    run_erased(tiles, [](void* context, int64_t tile, int thread) { (*static_cast<B*>(context))(tile, thread); },
-               const_cast<std::remove_const_t<B>*>(&body));
+    run_erased(
+        tiles, [](void* context, int64_t tile, int thread) { (*static_cast<B*>(context))(tile, thread); },
+        const_cast<std::remove_const_t<B>*>(&body));
   }
 
  private:
@@ -60,7 +61,9 @@ class Pool {
 };
 
 // The cut of `total` items into tiles of at most `grain`: tile i covers [begin, end).
-struct Tile { int64_t begin, end; };
+struct Tile {
+  int64_t begin, end;
+};
 inline int64_t tile_count(int64_t total, int64_t grain) { return (total + grain - 1) / grain; }
 inline Tile tile_at(int64_t total, int64_t grain, int64_t i) {
   const int64_t begin = i * grain;

@@ -4,10 +4,10 @@
 
 #include <set>
 
+#include <glog/logging.h>
 #include "core/error.h"
 #include "core/op_card.h"
 #include "core/verify.h"
-#include <glog/logging.h>
 
 namespace shardit {
 
@@ -26,7 +26,9 @@ CompiledProgram compile(std::vector<NamedGraph> graphs, int threads) {
 }
 
 Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
-    : compiled_(std::move(compiled)), device_(device), pool_(pool) {
+    : compiled_(std::move(compiled)),
+      device_(device),
+      pool_(pool) {
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
   for (size_t g = 0; g < compiled_.graphs.size(); ++g) {
@@ -86,8 +88,12 @@ void Program::run(int g, int slot) {
   for (const Launch& launch : launches_[g]) {
     const Step& step = *launch.step;
     for (int event : step.waits) device_.wait(step.stream, event);
-    const KernelArgs args{.in = launch.in[slot], .out = launch.out[slot], .attrs = launch.node->attrs.get(),
-                          .prepared = launch.prepared.get(), .workspace = launch.workspace, .pool = &pool_};
+    const KernelArgs args{.in = launch.in[slot],
+                          .out = launch.out[slot],
+                          .attrs = launch.node->attrs.get(),
+                          .prepared = launch.prepared.get(),
+                          .workspace = launch.workspace,
+                          .pool = &pool_};
     device_.launch(step.stream, *launch.node->card, args);
     if (launch.signals) device_.record(step.stream, launch.index);
     if (observer_) {

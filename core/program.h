@@ -67,7 +67,7 @@ class Program {
     const Node* node;
     const Step* step;
     int index;
-    bool signals;  // another stream waits for it
+    bool signals;                          // another stream waits for it
     std::vector<TensorRef> in[2], out[2];  // by slot
     std::unique_ptr<Prepared> prepared;
     std::byte* workspace;

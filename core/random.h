@@ -27,11 +27,11 @@ enum class Purpose : uint32_t {
   kNoise = 4,
   kTime = 5,
   kLabelDrop = 6,
-  kReplacement = 7,       // which image stands in for a corrupt one
+  kReplacement = 7,  // which image stands in for a corrupt one
   kAutoencoderNoise = 8,
-  kSampling = 9,          // start noise and step noise of generated images
+  kSampling = 9,  // start noise and step noise of generated images
   kValidation = 10,
-  kSynthetic = 11,        // synthetic data
+  kSynthetic = 11,  // synthetic data
 };
 
 struct Philox {
@@ -47,14 +47,17 @@ struct Philox {
     key[1] = static_cast<uint32_t>(z >> 32);
   }
 
-  struct Block { uint32_t word[4]; };
+  struct Block {
+    uint32_t word[4];
+  };
 
   // The 128 bits named by (item, block, lane).
   SHARDIT_HOST_DEVICE Block operator()(uint64_t item, uint32_t block, uint32_t lane = 0) const {
     return rounds(static_cast<uint32_t>(item), static_cast<uint32_t>(item >> 32), block, lane, key[0], key[1]);
   }
 
-  static SHARDIT_HOST_DEVICE Block rounds(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
+  static SHARDIT_HOST_DEVICE Block rounds(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
+                                          uint32_t k1) {
     for (int round = 0; round < 10; ++round) {
       const uint64_t p0 = 0xd2511f53ull * c0, p1 = 0xcd9e8d57ull * c2;
       const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0, n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
@@ -90,15 +93,16 @@ SHARDIT_HOST_DEVICE float portable_log(float x) {
   p = fmaf(p, z, 2.0f / 5);
   p = fmaf(p, z, 2.0f / 3);
   const float log_m = fmaf(s * z, p, 2.0f * s);
-  return fmaf(static_cast<float>(e), 0.693147182464599609375f, fmaf(static_cast<float>(e), -1.904654323148236e-9f, log_m));
+  return fmaf(static_cast<float>(e), 0.693147182464599609375f,
+              fmaf(static_cast<float>(e), -1.904654323148236e-9f, log_m));
 }
 
 // The standard normal quantile of (bits >> 9 + 1/2) / 2^23, through erfinv's two single-precision polynomials
 // (Giles, "Approximating the erfinv function", GPU Computing Gems 2011). |result| <= 5.30.
 SHARDIT_HOST_DEVICE float normal_from_bits(uint32_t bits) {
   const float u = uniform_from_bits(bits);
-  const float x = fmaf(2.0f, u, -1.0f);                    // exact
-  const float tail = u < 0.5f ? u : 1.0f - u;              // exact
+  const float x = fmaf(2.0f, u, -1.0f);                        // exact
+  const float tail = u < 0.5f ? u : 1.0f - u;                  // exact
   const float w = -portable_log(4.0f * tail * (1.0f - tail));  // -log(1 - x^2) without cancellation
   const float a = w - 2.5f;
   float p = 2.81022636e-08f;

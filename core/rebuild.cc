@@ -5,7 +5,10 @@
 namespace shardit {
 
 Rebuild::Rebuild(const Graph& from)
-    : from_(from), to_(from.real()), map_(from.value_count(), -1), nodes_(from.node_count(), -1) {}
+    : from_(from),
+      to_(from.real()),
+      map_(from.value_count(), -1),
+      nodes_(from.node_count(), -1) {}
 
 Value Rebuild::mapped(int old_value) {
   CHECK_GE(map_[old_value], 0) << from_.producer(old_value).label << " was removed";

@@ -11,19 +11,19 @@ class Rebuild {
  public:
   explicit Rebuild(const Graph& from);
 
-  void copy(int node) { place(node, map_); }    // the node as it is, reading what its inputs became
+  void copy(int node) { place(node, map_); }  // the node as it is, reading what its inputs became
   void replace(int old_value, Value by) { map_[old_value] = by.id; }
-  Value mapped(int old_value);                  // what an old value became
+  Value mapped(int old_value);  // what an old value became
 
   // A second copy of a node that was copied before; its outputs are seen only by clones made with the same `view` and
   // by nodes copied with it.
-  using View = std::vector<int>;                // old value -> new value
+  using View = std::vector<int>;  // old value -> new value
   View view() const { return map_; }
   void clone(int node, View& view, bool backward);
-  void copy_with(int node, const View& view);   // the node reads through `view`, its outputs are everybody's
+  void copy_with(int node, const View& view);  // the node reads through `view`, its outputs are everybody's
 
   Graph& graph() { return to_; }
-  Graph finish();                               // with the outputs that still exist
+  Graph finish();  // with the outputs that still exist
 
  private:
   void place(int node, const View& reads);

@@ -47,7 +47,8 @@ class Choice {
 // The forward nodes of the unit that must be cloned to give `wanted`, in order.
 void collect(const Graph& graph, const Choice& choice, const std::string& unit, int value, std::set<int>& nodes) {
   const int n = graph.info(value).node;
-  if (graph.node(n).unit != unit || graph.node(n).backward || !choice.recomputable(n) || !nodes.insert(n).second) return;
+  if (graph.node(n).unit != unit || graph.node(n).backward || !choice.recomputable(n) || !nodes.insert(n).second)
+    return;
   for (int v : graph.node(n).in) collect(graph, choice, unit, v, nodes);
 }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/error.h"
 #include <glog/logging.h>
+#include "core/error.h"
 
 namespace shardit {
 

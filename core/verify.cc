@@ -1,8 +1,8 @@
 #include "core/verify.h"
 
+#include <glog/logging.h>
 #include "core/error.h"
 #include "core/op_card.h"
-#include <glog/logging.h>
 
 namespace shardit {
 namespace {

@@ -37,14 +37,17 @@ void fold_gradient(Graph& graph, const RunSetup& s, const Unit& unit, Value grad
   if (group == s.rounds())
     fold(sum, {}, gradient, counters, s.rounds(), group);
   else
-    fold(input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients), sum, gradient, counters, s.rounds(), group);
+    fold(input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients), sum, gradient, counters, s.rounds(),
+         group);
 }
 
 }  // namespace
 
 LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& s) {
-  const Value pixels = input(graph, "batch.pixels", images_of(s, DType::kU8, s.micro_batch), BufferClass::kStaging, Role::kFixed, 2);
-  const Value labels = input(graph, "batch.labels", {DType::kI64, {s.micro_batch}}, BufferClass::kStaging, Role::kFixed, 2);
+  const Value pixels =
+      input(graph, "batch.pixels", images_of(s, DType::kU8, s.micro_batch), BufferClass::kStaging, Role::kFixed, 2);
+  const Value labels =
+      input(graph, "batch.labels", {DType::kI64, {s.micro_batch}}, BufferClass::kStaging, Role::kFixed, 2);
   const auto scope = graph.scope("batch");
   const Value ids = sample_ids(counters_input(graph), s.micro_batch);
   const Shape per_image = pixels.shape().without(0);
@@ -81,7 +84,8 @@ Graph build_update(const RunSetup& s) {
     gradients.push_back(input(graph, "grad." + unit.name, flat(unit), BufferClass::kGradients));
     limbs.push_back(square_sum(gradients.back()));
   }
-  const Value numbers = input(graph, "step.numbers", {DType::kF64, {3 + static_cast<int64_t>(s.ema_names.size())}}, BufferClass::kStaging);
+  const Value numbers = input(graph, "step.numbers", {DType::kF64, {3 + static_cast<int64_t>(s.ema_names.size())}},
+                              BufferClass::kStaging);
   const Value norm = gradient_norm(limbs, s.grad_clip);
   graph.keep(norm, "step.norm");
   AdamWAttrs attrs = s.adamw;
@@ -130,7 +134,9 @@ Graph build_sampling(const RunSetup& s, const SamplingSetup& sampling, SamplerSt
   const auto state = [&](const std::string& name) {
     return input(graph, "sample." + name, images_of(s, DType::kF64, B), BufferClass::kActivations);
   };
-  const auto small = [&](const std::string& name, Type type) { return input(graph, "sample." + name, type, BufferClass::kStaging); };
+  const auto small = [&](const std::string& name, Type type) {
+    return input(graph, "sample." + name, type, BufferClass::kStaging);
+  };
   SamplerState in{.x = state("x"),
                   .time = small("time", {s.process->time_dtype(), {B}}),
                   .labels = small("labels", {DType::kI64, {B}}),
@@ -141,7 +147,8 @@ Graph build_sampling(const RunSetup& s, const SamplingSetup& sampling, SamplerSt
     if (sampling.noise_given)
       in.noise = small("noise", images_of(s, DType::kF32, B));
     else
-      in.noise = draw_normal(small("noise_ids", {DType::kI64, {B}}), in.x.shape().without(0), sampling.seed, Purpose::kSampling);
+      in.noise = draw_normal(small("noise_ids", {DType::kI64, {B}}), in.x.shape().without(0), sampling.seed,
+                             Purpose::kSampling);
     in.noise_bounds = small("bounds", {DType::kF64, {3}});
   }
   Network network = network_of(weights, s);

@@ -35,7 +35,7 @@ struct RunSetup {
   int64_t global_batch = 0, micro_batch = 0;  // images
   int64_t fold_group = 8;                     // micro-batches
   double label_dropout = 0.1;
-  double grad_clip = 0;                       // 0: off
+  double grad_clip = 0;  // 0: off
   AdamWAttrs adamw;
   std::vector<std::string> ema_names;
 
@@ -65,11 +65,11 @@ Graph build_refresh(const RunSetup& setup);
 Graph build_validation(const RunSetup& setup, int64_t batch);
 
 struct SamplingSetup {
-  std::string weights;     // "master", "param" or "ema.NAME"
-  int64_t batch = 16;      // images
-  bool guided = true;      // false: scale 1, half the work
+  std::string weights;  // "master", "param" or "ema.NAME"
+  int64_t batch = 16;   // images
+  bool guided = true;   // false: scale 1, half the work
   int64_t guided_channels = 3;
-  uint64_t seed = 0;       // of the start noise and of the steps' noise
+  uint64_t seed = 0;         // of the start noise and of the steps' noise
   bool noise_given = false;  // the steps' noise is uploaded to sample.noise instead of drawn
 };
 // One stage of a sampler over buffers sample.{x,trial,denoised,time,labels,guidance,factors,bounds,noise_ids}.

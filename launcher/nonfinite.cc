@@ -16,11 +16,16 @@ template <typename T> bool finite(const TensorRef& tensor) {
 
 bool all_finite(const TensorRef& tensor) {
   switch (tensor.dtype()) {
-    case DType::kF32: return finite<float>(tensor);
-    case DType::kBF16: return finite<BF16>(tensor);
-    case DType::kF16: return finite<F16>(tensor);
-    case DType::kF64: return finite<double>(tensor);
-    default: return true;
+    case DType::kF32:
+      return finite<float>(tensor);
+    case DType::kBF16:
+      return finite<BF16>(tensor);
+    case DType::kF16:
+      return finite<F16>(tensor);
+    case DType::kF64:
+      return finite<double>(tensor);
+    default:
+      return true;
   }
 }
 

@@ -124,7 +124,9 @@ void ProgressBar::print_line(const std::string& line) {
 
 namespace {
 
-std::string speed(double images_per_s) { return images_per_s >= 100 ? fixed(images_per_s, 0) : format_number(images_per_s, 3); }
+std::string speed(double images_per_s) {
+  return images_per_s >= 100 ? fixed(images_per_s, 0) : format_number(images_per_s, 3);
+}
 
 }  // namespace
 

@@ -10,10 +10,14 @@ namespace {
 
 const char* name_of(SamplerStage stage) {
   switch (stage) {
-    case SamplerStage::kMove: return "move";
-    case SamplerStage::kPredict: return "predict";
-    case SamplerStage::kCorrect: return "correct";
-    case SamplerStage::kMultistep: return "multistep";
+    case SamplerStage::kMove:
+      return "move";
+    case SamplerStage::kPredict:
+      return "predict";
+    case SamplerStage::kCorrect:
+      return "correct";
+    case SamplerStage::kMultistep:
+      return "multistep";
   }
   return "";
 }
@@ -25,8 +29,11 @@ Graph build_snapshot(const RunSetup& setup) {
     for (const Unit& unit : setup.layout.units) {
       const std::string name = unit_buffer(kind.source, unit);
       const auto scope = graph.scope("snapshot " + name);
-      const BufferClass buffer_class = kind.name == "params" ? BufferClass::kParameters : kind.name.starts_with("ema") ? BufferClass::kEma : BufferClass::kOptimizer;
-      graph.keep(copy(input(graph, name, {DType::kF32, {unit.elements()}}, buffer_class)), "snapshot." + name, BufferClass::kStaging);
+      const BufferClass buffer_class = kind.name == "params"          ? BufferClass::kParameters
+                                       : kind.name.starts_with("ema") ? BufferClass::kEma
+                                                                      : BufferClass::kOptimizer;
+      graph.keep(copy(input(graph, name, {DType::kF32, {unit.elements()}}, buffer_class)), "snapshot." + name,
+                 BufferClass::kStaging);
     }
   return graph;
 }
@@ -44,7 +51,9 @@ std::string stage_graph(SamplerStage stage) { return std::string("sample.") + na
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, int threads) {
   Graph constants;
   std::vector<NamedGraph> graphs;
-  const auto add = [&](const std::string& name, const Graph& graph) { graphs.push_back({name, lower(graph, setup, constants)}); };
+  const auto add = [&](const std::string& name, const Graph& graph) {
+    graphs.push_back({name, lower(graph, setup, constants)});
+  };
   if (o.training) {
     add("micro_step", build_micro_step(setup, o.loss_inputs, nullptr));
     add("update", build_update(setup));
@@ -56,7 +65,8 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
     std::set<SamplerStage> stages;
     for (const SamplerStep& step : o.sampling_plan.steps.steps) stages.insert(step.stage);
     for (SamplerStage stage : stages)
-      add(stage_graph(stage), build_sampling(setup, *o.sampling, stage, stage == SamplerStage::kMove && adds_noise(o.sampling_plan)));
+      add(stage_graph(stage),
+          build_sampling(setup, *o.sampling, stage, stage == SamplerStage::kMove && adds_noise(o.sampling_plan)));
   }
   graphs.insert(graphs.begin(), {"constants", constants});
   return compile(std::move(graphs), threads);
@@ -87,14 +97,16 @@ std::string dump_graph(const RunSetup& setup, const std::string& wanted, int thr
   const Graph micro_step = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
   if (wanted == "update") text = lower(build_update(setup), setup, constants).dump();
   if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);
-  REQUIRE(!text.empty(), "--dump-graph: there is no stage '" + wanted + "': expected one of " + stages + ", plan, update");
+  REQUIRE(!text.empty(),
+          "--dump-graph: there is no stage '" + wanted + "': expected one of " + stages + ", plan, update");
   return text;
 }
 
 double forward_matmul_flops(const RunSetup& setup) {
   const Graph graph = build_validation(setup, 1);
   double flops = 0;
-  for (int n = 0; n < graph.node_count(); ++n) flops += graph.node(n).card->cost(types_of(graph, graph.node(n))).matmul_flops;
+  for (int n = 0; n < graph.node_count(); ++n)
+    flops += graph.node(n).card->cost(types_of(graph, graph.node(n))).matmul_flops;
   return flops;
 }
 

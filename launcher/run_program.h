@@ -12,10 +12,10 @@
 namespace shardit {
 
 struct RunProgramOptions {
-  bool training = true;                      // micro_step, update and refresh
-  bool snapshot = false;                     // the copy of the state that an asynchronous save writes out
-  std::optional<int64_t> validation_batch;   // the validation graph
-  std::optional<SamplingSetup> sampling;     // the sampler's stages
+  bool training = true;                     // micro_step, update and refresh
+  bool snapshot = false;                    // the copy of the state that an asynchronous save writes out
+  std::optional<int64_t> validation_batch;  // the validation graph
+  std::optional<SamplingSetup> sampling;    // the sampler's stages
   SamplingPlan sampling_plan;
   LossInputsOf loss_inputs = keyed_loss_inputs;
 };

@@ -8,27 +8,42 @@ namespace shardit {
 namespace {
 
 DType dtype_of(RunConfig::Precision::Type type) {
-  REQUIRE(type != RunConfig::Precision::tf32, "precision.compute is tf32: expected fp32 or bf16, since TF32 products need a CUDA device");
+  REQUIRE(type != RunConfig::Precision::tf32,
+          "precision.compute is tf32: expected fp32 or bf16, since TF32 products need a CUDA device");
   return type == RunConfig::Precision::bf16 ? DType::kBF16 : DType::kF32;
 }
 
 DiffitConfig model_of(const RunConfig::Model& m) {
-  return {.input_size = m.input_size(), .in_channels = m.in_channels(), .patch_size = m.patch_size(), .hidden_size = m.hidden_size(),
-          .depth = m.depth(), .num_heads = m.num_heads(), .mlp_ratio = m.mlp_ratio(), .num_classes = m.num_classes(), .learn_sigma = m.learn_sigma()};
+  return {.input_size = m.input_size(),
+          .in_channels = m.in_channels(),
+          .patch_size = m.patch_size(),
+          .hidden_size = m.hidden_size(),
+          .depth = m.depth(),
+          .num_heads = m.num_heads(),
+          .mlp_ratio = m.mlp_ratio(),
+          .num_classes = m.num_classes(),
+          .learn_sigma = m.learn_sigma()};
 }
 
 std::shared_ptr<const Process> process_of(const RunConfig& config) {
   const auto& d = config.diffusion();
-  if (d.process() == RunConfig::Diffusion::edm) return make_edm({.p_mean = d.p_mean(), .p_std = d.p_std(), .sigma_data = d.sigma_data()});
-  return make_ddpm({.timesteps = d.timesteps(), .beta_start = d.beta_start(), .beta_end = d.beta_end(),
-                    .channels = config.model().in_channels(), .learn_sigma = config.model().learn_sigma()});
+  if (d.process() == RunConfig::Diffusion::edm)
+    return make_edm({.p_mean = d.p_mean(), .p_std = d.p_std(), .sigma_data = d.sigma_data()});
+  return make_ddpm({.timesteps = d.timesteps(),
+                    .beta_start = d.beta_start(),
+                    .beta_end = d.beta_end(),
+                    .channels = config.model().in_channels(),
+                    .learn_sigma = config.model().learn_sigma()});
 }
 
 Recompute recompute_of(RunConfig::Parallel::Recompute policy) {
   switch (policy) {
-    case RunConfig::Parallel::block: return Recompute::kBlock;
-    case RunConfig::Parallel::selective: return Recompute::kSelective;
-    default: return Recompute::kNone;
+    case RunConfig::Parallel::block:
+      return Recompute::kBlock;
+    case RunConfig::Parallel::selective:
+      return Recompute::kSelective;
+    default:
+      return Recompute::kNone;
   }
 }
 
@@ -44,16 +59,19 @@ double ema_decay(const RunConfig::Ema& ema, double batch, double images_seen) {
 }
 
 SamplerPlan sampler_of(const RunConfig& config) {
-  const auto &d = config.diffusion();
+  const auto& d = config.diffusion();
   const auto& s = config.sample();
   const SigmaRange range{.min = d.sigma_min(), .max = d.sigma_max(), .rho = d.rho()};
   if (s.sampler() == RunConfig::Sample::heun) return plan_heun(range, s.steps());
   if (d.process() == RunConfig::Diffusion::edm) return plan_edm_dpmpp(range, s.steps());
   const DdpmSchedule respaced = respace(ddpm_schedule(d.timesteps(), d.beta_start(), d.beta_end()), s.steps());
   switch (s.sampler()) {
-    case RunConfig::Sample::ddim: return plan_ddim(respaced, d.timesteps());
-    case RunConfig::Sample::dpmpp: return plan_ddpm_dpmpp(respaced, d.timesteps());
-    default: return plan_ddpm(respaced, d.timesteps(), config.model().learn_sigma());
+    case RunConfig::Sample::ddim:
+      return plan_ddim(respaced, d.timesteps());
+    case RunConfig::Sample::dpmpp:
+      return plan_ddpm_dpmpp(respaced, d.timesteps());
+    default:
+      return plan_ddpm(respaced, d.timesteps(), config.model().learn_sigma());
   }
 }
 
@@ -63,7 +81,9 @@ RunSetup make_setup(const RunConfig& config) {
   const auto& p = config.precision();
   RunSetup setup{.model = model_of(config.model()),
                  .process = process_of(config),
-                 .precision = {.compute = dtype_of(p.compute()), .residual = dtype_of(p.residual()), .reduce = dtype_of(p.reduce())},
+                 .precision = {.compute = dtype_of(p.compute()),
+                               .residual = dtype_of(p.residual()),
+                               .reduce = dtype_of(p.reduce())},
                  .recompute = recompute_of(config.parallel().recompute()),
                  .seed = config.seed(),
                  .global_batch = config.global_batch_size(),
@@ -85,25 +105,31 @@ std::vector<double> step_numbers(const RunConfig& config, int64_t step) {
   const auto& o = config.optimizer();
   const double batch = static_cast<double>(config.global_batch_size()), images = batch * static_cast<double>(step + 1);
   const double ramp = o.warmup_images() > 0 ? std::min(1.0, images / static_cast<double>(o.warmup_images())) : 1;
-  std::vector<double> numbers = {o.lr() * ramp, 1 - std::pow(o.beta1(), static_cast<double>(step + 1)), 1 - std::pow(o.beta2(), static_cast<double>(step + 1))};
+  std::vector<double> numbers = {o.lr() * ramp, 1 - std::pow(o.beta1(), static_cast<double>(step + 1)),
+                                 1 - std::pow(o.beta2(), static_cast<double>(step + 1))};
   for (const auto& ema : config.ema()) numbers.push_back(ema_decay(ema, batch, images));
   return numbers;
 }
 
 SamplingPlan make_sampling_plan(const RunConfig& config) {
   const auto& s = config.sample();
-  REQUIRE(s.cfg_schedule() != "power-cosine" || config.diffusion().process() == RunConfig::Diffusion::ddpm,
-          "sample.cfg_schedule is power-cosine, which follows the DDPM step; expected constant for diffusion.process edm");
-  return {.steps = sampler_of(config),
-          .schedule = s.cfg_schedule() == "power-cosine" ? GuidanceSchedule::kPowerCosine : GuidanceSchedule::kConstant,
-          .cfg = s.cfg(),
-          .scale_pow = s.scale_pow(),
-          .guided_channels = s.cfg_channels() > 0 ? s.cfg_channels() : std::min<int64_t>(3, config.model().in_channels())};
+  REQUIRE(
+      s.cfg_schedule() != "power-cosine" || config.diffusion().process() == RunConfig::Diffusion::ddpm,
+      "sample.cfg_schedule is power-cosine, which follows the DDPM step; expected constant for diffusion.process edm");
+  return {
+      .steps = sampler_of(config),
+      .schedule = s.cfg_schedule() == "power-cosine" ? GuidanceSchedule::kPowerCosine : GuidanceSchedule::kConstant,
+      .cfg = s.cfg(),
+      .scale_pow = s.scale_pow(),
+      .guided_channels = s.cfg_channels() > 0 ? s.cfg_channels() : std::min<int64_t>(3, config.model().in_channels())};
 }
 
 SamplingSetup make_sampling_setup(const RunConfig& config, const RunSetup& setup, const SamplingPlan& plan) {
-  return {.weights = sampling_weights(config, setup), .batch = config.sample().batch(), .guided = plan.guided(),
-          .guided_channels = plan.guided_channels, .seed = config.sample().seed()};
+  return {.weights = sampling_weights(config, setup),
+          .batch = config.sample().batch(),
+          .guided = plan.guided(),
+          .guided_channels = plan.guided_channels,
+          .seed = config.sample().seed()};
 }
 
 std::string sampling_weights(const RunConfig& config, const RunSetup& setup) {

@@ -19,7 +19,11 @@ template <typename T> void upload(Program& program, const std::string& name, con
 class BatchSampler {
  public:
   BatchSampler(Program& program, const RunSetup& setup, const SamplingSetup& sampling, const SamplingPlan& plan)
-      : program_(program), setup_(setup), plan_(plan), seed_(sampling.seed), batch_(sampling.batch),
+      : program_(program),
+        setup_(setup),
+        plan_(plan),
+        seed_(sampling.seed),
+        batch_(sampling.batch),
         image_(setup.model.input_size * setup.model.input_size * setup.model.in_channels) {}
 
   int64_t image_elements() const { return image_; }
@@ -30,7 +34,8 @@ class BatchSampler {
     const Philox philox(seed_, Purpose::kSampling);
     for (int64_t b = 0; b < batch_; ++b)
       for (int64_t e = 0; e < image_; ++e)
-        x[b * image_ + e] = plan_.steps.start_scale * static_cast<double>(normal_at(philox, item(b, 0), static_cast<uint64_t>(e)));
+        x[b * image_ + e] =
+            plan_.steps.start_scale * static_cast<double>(normal_at(philox, item(b, 0), static_cast<uint64_t>(e)));
     upload(program_, "sample.x", x);
     upload(program_, "sample.denoised", std::vector<double>(x.size(), 0.0));
     upload(program_, "sample.labels", labels);
@@ -59,7 +64,9 @@ class BatchSampler {
   }
 
  private:
-  uint64_t item(int64_t b, int64_t step) const { return static_cast<uint64_t>((first_image_ + b) * kStepsPerImage + step); }
+  uint64_t item(int64_t b, int64_t step) const {
+    return static_cast<uint64_t>((first_image_ + b) * kStepsPerImage + step);
+  }
 
   Program& program_;
   const RunSetup& setup_;
@@ -70,8 +77,9 @@ class BatchSampler {
 
 }  // namespace
 
-SampledImages draw_images(Program& program, const RunSetup& setup, const SamplingSetup& sampling, const SamplingPlan& plan,
-                          const std::vector<int64_t>& labels, int64_t first_image, const SamplingProgress& progress) {
+SampledImages draw_images(Program& program, const RunSetup& setup, const SamplingSetup& sampling,
+                          const SamplingPlan& plan, const std::vector<int64_t>& labels, int64_t first_image,
+                          const SamplingProgress& progress) {
   const int64_t batch = sampling.batch;
   BatchSampler sampler(program, setup, sampling, plan);
   const int64_t side = setup.model.input_size, count = static_cast<int64_t>(labels.size());

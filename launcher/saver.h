@@ -23,7 +23,11 @@ struct FinishedSave {
 class Saver {
  public:
   Saver(FileSystem& files, Program& program, const RunSetup& setup, const RunConfig& config, const std::string& run_dir)
-      : files_(files), program_(program), setup_(setup), config_(config), run_dir_(run_dir) {}
+      : files_(files),
+        program_(program),
+        setup_(setup),
+        config_(config),
+        run_dir_(run_dir) {}
   ~Saver();  // waits for a running save
 
   // Starts a save of the program's state (or makes one, without async). An error of an earlier save is thrown here.

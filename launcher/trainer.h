@@ -10,10 +10,10 @@ namespace shardit {
 
 struct TrainOptions {
   std::string run_dir;
-  int64_t steps = 0;               // stop after this many steps of the run; 0: the config's
-  std::string resume = "auto";     // auto, none, or a step
+  int64_t steps = 0;            // stop after this many steps of the run; 0: the config's
+  std::string resume = "auto";  // auto, none, or a step
   bool override_arithmetic = false;
-  double stop_after_s = 0;         // 0: never
+  double stop_after_s = 0;  // 0: never
 };
 
 // Runs until the last step, a signal or the time limit; every one of them saves. Returns the exit code.

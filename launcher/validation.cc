@@ -8,7 +8,10 @@
 namespace shardit {
 
 Validation::Validation(const Dataset& dataset, const RunSetup& setup, int64_t images, int64_t bins, int64_t batch)
-    : dataset_(dataset), setup_(setup), bins_(bins), batch_(batch) {
+    : dataset_(dataset),
+      setup_(setup),
+      bins_(bins),
+      batch_(batch) {
   REQUIRE(dataset.size() >= batch, "validation: " + dataset.name() + " has " + std::to_string(dataset.size()) +
                                        " images, expected at least one micro-batch of " + std::to_string(batch));
   images_ = std::max<int64_t>(1, std::min(images, dataset.size()) / batch) * batch;
@@ -28,8 +31,10 @@ void Validation::upload_batch(Program& program, int64_t first) const {
   for (int64_t b = 0; b < batch_; ++b) {
     dataset_.read(first + b, pixels + b * dataset_.image_bytes(), labels + b);
     ids[b] = first + b;
-    if (setup_.process->time_dtype() == DType::kI64) static_cast<int64_t*>(times)[b] = static_cast<int64_t>(time_of(first + b));
-    else static_cast<float*>(times)[b] = static_cast<float>(time_of(first + b));
+    if (setup_.process->time_dtype() == DType::kI64)
+      static_cast<int64_t*>(times)[b] = static_cast<int64_t>(time_of(first + b));
+    else
+      static_cast<float*>(times)[b] = static_cast<float>(time_of(first + b));
   }
 }
 

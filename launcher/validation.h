@@ -15,8 +15,8 @@
 namespace shardit {
 
 struct ValidationResult {
-  double loss = 0;            // mean over all images
-  std::vector<double> bins;   // mean per range of t, the lowest first
+  double loss = 0;           // mean over all images
+  std::vector<double> bins;  // mean per range of t, the lowest first
   int64_t images = 0;
 };
 

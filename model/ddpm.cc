@@ -10,9 +10,12 @@ namespace {
 class Ddpm : public Process {
  public:
   explicit Ddpm(const DdpmConfig& config)
-      : config_(config), schedule_(ddpm_schedule(config.timesteps, config.beta_start, config.beta_end)) {}
+      : config_(config),
+        schedule_(ddpm_schedule(config.timesteps, config.beta_start, config.beta_end)) {}
 
-  Value draw_time(Value ids, uint64_t seed) const override { return draw_integer(ids, config_.timesteps, seed, Purpose::kTime); }
+  Value draw_time(Value ids, uint64_t seed) const override {
+    return draw_integer(ids, config_.timesteps, seed, Purpose::kTime);
+  }
   double time_at(double q) const override { return std::floor(q * static_cast<double>(config_.timesteps)); }
   DType time_dtype() const override { return DType::kI64; }
 
@@ -23,7 +26,8 @@ class Ddpm : public Process {
     const Prediction p = predict(network, xt, t, y);
     const Value mse = mean_squared_error(p.estimate, noise);
     if (!p.variance_logits) return {.per_image = mse, .mse = mse};
-    const Value vb = variational_bound(stop_gradient(p.estimate), p.variance_logits, x0, xt, t, posterior_table(*x0.graph));
+    const Value vb =
+        variational_bound(stop_gradient(p.estimate), p.variance_logits, x0, xt, t, posterior_table(*x0.graph));
     return {.per_image = add(mse, vb), .mse = mse, .variational = vb};
   }
 
@@ -43,7 +47,8 @@ class Ddpm : public Process {
       sigma.push_back(std::sqrt(1 - alpha_bar));
     }
     Graph& g = *x0.graph;
-    return mix(lookup(table(g, name("sqrt_alpha_bar"), signal), t), x0, lookup(table(g, name("sqrt_one_minus_alpha_bar"), sigma), t), noise);
+    return mix(lookup(table(g, name("sqrt_alpha_bar"), signal), t), x0,
+               lookup(table(g, name("sqrt_one_minus_alpha_bar"), sigma), t), noise);
   }
 
   Value posterior_table(Graph& graph) const {
@@ -62,7 +67,8 @@ class Ddpm : public Process {
 
   // Tables of one name must be equal: the name holds all they depend on.
   std::string name(const std::string& what) const {
-    return what + "(" + std::to_string(config_.timesteps) + "," + std::to_string(config_.beta_start) + "," + std::to_string(config_.beta_end) + ")";
+    return what + "(" + std::to_string(config_.timesteps) + "," + std::to_string(config_.beta_start) + "," +
+           std::to_string(config_.beta_end) + ")";
   }
 
   DdpmConfig config_;

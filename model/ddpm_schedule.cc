@@ -29,7 +29,8 @@ DdpmSchedule from_betas(std::vector<int64_t> steps, std::vector<double> beta) {
 
 DdpmSchedule ddpm_schedule(int64_t timesteps, double beta_start, double beta_end) {
   REQUIRE(timesteps >= 2, "diffusion.timesteps is " + std::to_string(timesteps) + ": expected at least 2");
-  REQUIRE(0 < beta_start && beta_start <= beta_end && beta_end < 1, "diffusion: expected 0 < beta_start <= beta_end < 1");
+  REQUIRE(0 < beta_start && beta_start <= beta_end && beta_end < 1,
+          "diffusion: expected 0 < beta_start <= beta_end < 1");
   std::vector<int64_t> steps;
   std::vector<double> beta;
   for (int64_t i = 0; i < timesteps; ++i) {

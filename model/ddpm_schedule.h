@@ -9,10 +9,10 @@ namespace shardit {
 struct DdpmSchedule {
   std::vector<int64_t> steps;  // the training step that each index stands for: what the network is told
   std::vector<double> beta;
-  std::vector<double> alpha_bar, alpha_bar_previous;           // products of 1 - beta, up to and before the index
-  std::vector<double> posterior_variance;                      // of q(x_{t-1} | x_t, x_0): beta~
-  std::vector<double> posterior_log_variance;                  // its log, index 0 taking index 1's (clipped)
-  std::vector<double> posterior_mean_x0, posterior_mean_xt;    // mean = m0 x_0 + mt x_t
+  std::vector<double> alpha_bar, alpha_bar_previous;         // products of 1 - beta, up to and before the index
+  std::vector<double> posterior_variance;                    // of q(x_{t-1} | x_t, x_0): beta~
+  std::vector<double> posterior_log_variance;                // its log, index 0 taking index 1's (clipped)
+  std::vector<double> posterior_mean_x0, posterior_mean_xt;  // mean = m0 x_0 + mt x_t
 
   int64_t size() const { return static_cast<int64_t>(beta.size()); }
 };

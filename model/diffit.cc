@@ -80,7 +80,8 @@ Unit embedders(const DiffitConfig& c) {
 Unit block_unit(const DiffitConfig& c, const std::string& name) {
   const int64_t span = 2 * c.grid() - 1, C = c.hidden_size;
   Unit unit{.name = name};
-  unit.add(name + ".attn.relative_position_bias_table", {span * span, c.num_heads}, {.kind = Init::kTruncatedNormal, .std = 0.02});
+  unit.add(name + ".attn.relative_position_bias_table", {span * span, c.num_heads},
+           {.kind = Init::kTruncatedNormal, .std = 0.02});
   add_linear(unit, name + ".attn.qkv_temb", 3 * C, C);
   add_linear(unit, name + ".attn.qkv", 3 * C, C);
   add_linear(unit, name + ".attn.proj", C, C);
@@ -102,11 +103,15 @@ std::string number(int64_t n) { return std::to_string(n); }
 }  // namespace
 
 void check(const DiffitConfig& c) {
-  REQUIRE(c.input_size > 0 && c.patch_size > 0 && c.hidden_size > 0 && c.depth > 0 && c.num_heads > 0 && c.in_channels > 0 && c.num_classes > 0,
+  REQUIRE(c.input_size > 0 && c.patch_size > 0 && c.hidden_size > 0 && c.depth > 0 && c.num_heads > 0 &&
+              c.in_channels > 0 && c.num_classes > 0,
           "model: sizes must be positive");
-  REQUIRE(c.input_size % c.patch_size == 0, "model.input_size is " + number(c.input_size) + ", not a multiple of model.patch_size " + number(c.patch_size));
-  REQUIRE(c.hidden_size % c.num_heads == 0, "model.hidden_size is " + number(c.hidden_size) + ", not a multiple of model.num_heads " + number(c.num_heads));
-  REQUIRE(c.hidden_size % 4 == 0, "model.hidden_size is " + number(c.hidden_size) + ": the position table needs a multiple of 4");
+  REQUIRE(c.input_size % c.patch_size == 0, "model.input_size is " + number(c.input_size) +
+                                                ", not a multiple of model.patch_size " + number(c.patch_size));
+  REQUIRE(c.hidden_size % c.num_heads == 0, "model.hidden_size is " + number(c.hidden_size) +
+                                                ", not a multiple of model.num_heads " + number(c.num_heads));
+  REQUIRE(c.hidden_size % 4 == 0,
+          "model.hidden_size is " + number(c.hidden_size) + ": the position table needs a multiple of 4");
   REQUIRE(c.mlp_size() > 0, "model.mlp_ratio gives an empty MLP");
 }
 
@@ -138,7 +143,8 @@ std::vector<ReleasedConstant> released_constants(const DiffitConfig& config) {
     for (int64_t c = 0; c < C; ++c) table.real.push_back(static_cast<float>(position_value(token, c, w, C)));
   ReleasedConstant index{.shape = {N, N}, .dtype = DType::kI64};
   for (int64_t i = 0; i < N; ++i)
-    for (int64_t j = 0; j < N; ++j) index.index.push_back((i / w - j / w + w - 1) * (2 * w - 1) + (i % w - j % w + w - 1));
+    for (int64_t j = 0; j < N; ++j)
+      index.index.push_back((i / w - j / w + w - 1) * (2 * w - 1) + (i % w - j % w + w - 1));
   std::vector<ReleasedConstant> result = {std::move(table)};
   for (int64_t b = 0; b < config.depth; ++b) {
     index.name = "blocks." + number(b) + ".attn.relative_position_index";

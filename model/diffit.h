@@ -16,11 +16,11 @@
 namespace shardit {
 
 struct DiffitConfig {
-  int64_t input_size = 32;    // pixels or latent cells per side
+  int64_t input_size = 32;  // pixels or latent cells per side
   int64_t in_channels = 4;
   int64_t patch_size = 2;
   int64_t hidden_size = 1152;
-  int64_t depth = 28;         // blocks; the paper's text says 30, the released weights have 28
+  int64_t depth = 28;  // blocks; the paper's text says 30, the released weights have 28
   int64_t num_heads = 16;
   double mlp_ratio = 4;
   int64_t num_classes = 1000;  // label num_classes stands for "no label"

@@ -1,7 +1,7 @@
 #include "model/parameters.h"
 
-#include "ops/ops.h"
 #include <glog/logging.h>
+#include "ops/ops.h"
 
 namespace shardit {
 

@@ -17,7 +17,7 @@ class Parameters {
   // (fp32) or "ema.<name>" (fp32; a cast to the compute type is inserted by the precision pass).
   Parameters(Graph& graph, const Layout& layout, const std::string& source);
 
-  Value operator()(const std::string& name) const;  // "blocks.7.attn.qkv.weight"
+  Value operator()(const std::string& name) const;            // "blocks.7.attn.qkv.weight"
   const std::vector<Value>& units() const { return units_; }  // what gradients are taken of
 
  private:

@@ -42,8 +42,8 @@ class Process {
   virtual Prediction predict(const Network& network, Value x, Value time, Value y) const = 0;
 };
 
-// Denoising diffusion with predicted noise and a learned variance range (Ho et al. 2020; Nichol & Dhariwal 2021), as the
-// released model was trained.
+// Denoising diffusion with predicted noise and a learned variance range (Ho et al. 2020; Nichol & Dhariwal 2021), as
+// the released model was trained.
 struct DdpmConfig {
   int64_t timesteps = 1000;
   double beta_start = 1e-4, beta_end = 0.02;  // linear in the step

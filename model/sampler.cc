@@ -66,7 +66,8 @@ SamplerPlan plan_ddim(const DdpmSchedule& s, int64_t timesteps) {
     SamplerStep step = step_of(s, i, timesteps, SamplerStage::kMove);
     // x0 = x / sqrt(abar) - sqrt(1/abar - 1) eps;  x' = sqrt(abar') x0 + sqrt(1 - abar') eps
     step.factors[0] = std::sqrt(s.alpha_bar_previous[i] / s.alpha_bar[i]);
-    step.factors[1] = std::sqrt(1 - s.alpha_bar_previous[i]) - std::sqrt(s.alpha_bar_previous[i]) * std::sqrt(1 / s.alpha_bar[i] - 1);
+    step.factors[1] =
+        std::sqrt(1 - s.alpha_bar_previous[i]) - std::sqrt(s.alpha_bar_previous[i]) * std::sqrt(1 / s.alpha_bar[i] - 1);
     plan.steps.push_back(step);
   }
   return plan;
@@ -78,7 +79,8 @@ SamplerPlan plan_ddpm_dpmpp(const DdpmSchedule& s, int64_t timesteps) {
   for (int64_t i = s.size() - 1; i >= 0; --i) {
     SamplerStep step = step_of(s, i, timesteps, SamplerStage::kMultistep);
     const double next = i > 0 ? s.alpha_bar[i - 1] : 1;
-    multistep.factors(std::sqrt(s.alpha_bar[i]), std::sqrt(1 - s.alpha_bar[i]), std::sqrt(next), std::sqrt(1 - next), step.factors);
+    multistep.factors(std::sqrt(s.alpha_bar[i]), std::sqrt(1 - s.alpha_bar[i]), std::sqrt(next), std::sqrt(1 - next),
+                      step.factors);
     step.factors[3] = 1 / std::sqrt(s.alpha_bar[i]);
     step.factors[4] = -std::sqrt(1 / s.alpha_bar[i] - 1);
     plan.steps.push_back(step);
@@ -105,11 +107,14 @@ SamplerPlan plan_heun(const SigmaRange& range, int64_t steps) {
     const double now = sigmas[i], next = sigmas[i + 1], ratio = next / now;
     const bool last = next == 0;
     // Euler: x1 = x + (next - now) (x - D) / now
-    plan.steps.push_back({.stage = last ? SamplerStage::kMove : SamplerStage::kPredict, .time = now, .factors = {ratio, 1 - ratio}});
+    plan.steps.push_back(
+        {.stage = last ? SamplerStage::kMove : SamplerStage::kPredict, .time = now, .factors = {ratio, 1 - ratio}});
     if (last) break;
     // x' = x + (next - now)/2 ((x - D) / now + (x1 - D1) / next)
     const double half = (next - now) / 2;
-    plan.steps.push_back({.stage = SamplerStage::kCorrect, .time = next, .factors = {1 + half / now, half / next, -half / now, -half / next}});
+    plan.steps.push_back({.stage = SamplerStage::kCorrect,
+                          .time = next,
+                          .factors = {1 + half / now, half / next, -half / now, -half / next}});
   }
   return plan;
 }

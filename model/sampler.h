@@ -21,20 +21,20 @@ enum class SamplerKind {
 
 // What a stage does with the network's answer.
 enum class SamplerStage {
-  kMove,     // x <- f0 x + f1 prediction + f2 noise
-  kPredict,  // trial <- f0 x + f1 prediction, kept beside the prediction (Heun's first half)
-  kCorrect,  // x <- f0 x + f1 trial + f2 prediction(x) + f3 prediction(trial)
-  kMultistep // denoised <- f3 x + f4 prediction;  x <- f0 x + f1 denoised + f2 last denoised
+  kMove,      // x <- f0 x + f1 prediction + f2 noise
+  kPredict,   // trial <- f0 x + f1 prediction, kept beside the prediction (Heun's first half)
+  kCorrect,   // x <- f0 x + f1 trial + f2 prediction(x) + f3 prediction(trial)
+  kMultistep  // denoised <- f3 x + f4 prediction;  x <- f0 x + f1 denoised + f2 last denoised
 };
 
 inline constexpr int kSamplerFactors = 5;
 
 struct SamplerStep {
   SamplerStage stage = SamplerStage::kMove;
-  double time = 0;                        // what the network is told: DDPM step, EDM sigma
-  double progress = 0;                    // t / T, for guidance schedules
+  double time = 0;      // what the network is told: DDPM step, EDM sigma
+  double progress = 0;  // t / T, for guidance schedules
   double factors[kSamplerFactors] = {};
-  double noise_bounds[3] = {};            // log variance: lower and upper end of the learned range; 1 if noise is added
+  double noise_bounds[3] = {};  // log variance: lower and upper end of the learned range; 1 if noise is added
 };
 
 struct SamplerPlan {
@@ -46,7 +46,9 @@ SamplerPlan plan_ddpm(const DdpmSchedule& respaced, int64_t timesteps, bool lear
 SamplerPlan plan_ddim(const DdpmSchedule& respaced, int64_t timesteps);
 SamplerPlan plan_ddpm_dpmpp(const DdpmSchedule& respaced, int64_t timesteps);
 
-struct SigmaRange { double min = 0.002, max = 80, rho = 7; };
+struct SigmaRange {
+  double min = 0.002, max = 80, rho = 7;
+};
 SamplerPlan plan_heun(const SigmaRange& range, int64_t steps);
 SamplerPlan plan_edm_dpmpp(const SigmaRange& range, int64_t steps);
 
@@ -55,11 +57,11 @@ std::vector<double> edm_sigmas(const SigmaRange& range, int64_t steps);
 
 // The buffers a stage graph reads and writes; the caller makes them as inputs. State tensors are fp64 (B, S, S, c).
 struct SamplerState {
-  Value x, trial, denoised;  // x: the image so far; trial, denoised: of stages that need them
-  Value time;                // (B), the process's time type
-  Value labels;              // (B) int64
-  Value factors;             // (kSamplerFactors) fp64
-  Value noise, noise_bounds; // standard normals like x in real; (3) fp64; kMove only
+  Value x, trial, denoised;   // x: the image so far; trial, denoised: of stages that need them
+  Value time;                 // (B), the process's time type
+  Value labels;               // (B) int64
+  Value factors;              // (kSamplerFactors) fp64
+  Value noise, noise_bounds;  // standard normals like x in real; (3) fp64; kMove only
 };
 
 // Adds a stage to a graph; `network` is guided or not as the caller wishes.

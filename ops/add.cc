@@ -1,4 +1,5 @@
-// y = a + b, where b may lack a's first axes and is then broadcast over them; and its adjoint, the sum over leading axes.
+// y = a + b, where b may lack a's first axes and is then broadcast over them; and its adjoint, the sum over leading
+// axes.
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
@@ -78,38 +79,58 @@ void sum_leading_cpu(const KernelArgs& k) {
 
 const OpCard add_card = {
     .name = "add",
-    .shape = [](const NodeTypes& n) {
-      REQUIRE(is_suffix(n.in[1].shape, n.in[0].shape), "adds " + n.in[1].shape.str() + " to " + n.in[0].shape.str() + ": the second must have the last axes of the first");
-      return std::vector{n.in[0]};
-    },
-    .grad = [](const GradArgs& g) { return std::vector{g.dout[0], sum_leading(g.dout[0], g.in[1].shape())}; },
+    .shape =
+        [](const NodeTypes& n) {
+          REQUIRE(is_suffix(n.in[1].shape, n.in[0].shape), "adds " + n.in[1].shape.str() + " to " +
+                                                               n.in[0].shape.str() +
+                                                               ": the second must have the last axes of the first");
+          return std::vector{n.in[0]};
+        },
+    .grad =
+        [](const GradArgs& g) {
+          return std::vector{g.dout[0], sum_leading(g.dout[0], g.in[1].shape())};
+        },
     .cost = pointwise_cost<1>,
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = add_cpu,
-    .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kReuse, 0, 0}}; },
-    .samples = [] {
-      const auto build = [](const std::vector<Value>& v) { return std::vector{add(v[0], v[1])}; };
-      return Samples{{.in = {{DType::kF32, {5, 8}}, {DType::kF32, {5, 8}}}, .build = build},
-                     {.in = {{DType::kF32, {300, 2, 8}}, {DType::kF32, {2, 8}}}, .build = build},
-                     {.in = {{DType::kF32, {5, 8}}, {DType::kF32, {5, 8}}},
-                      .build = [](const std::vector<Value>& v) { return std::vector{add(gelu(v[0]), v[1])}; }}};
-    },
+    .alias =
+        [](const NodeTypes&) {
+          return std::vector{Alias{Alias::kReuse, 0, 0}};
+        },
+    .samples =
+        [] {
+          const auto build = [](const std::vector<Value>& v) { return std::vector{add(v[0], v[1])}; };
+          return Samples{{.in = {{DType::kF32, {5, 8}}, {DType::kF32, {5, 8}}}, .build = build},
+                         {.in = {{DType::kF32, {300, 2, 8}}, {DType::kF32, {2, 8}}}, .build = build},
+                         {.in = {{DType::kF32, {5, 8}}, {DType::kF32, {5, 8}}},
+                          .build = [](const std::vector<Value>& v) { return std::vector{add(gelu(v[0]), v[1])}; }}};
+        },
 };
 
 const OpCard sum_leading_card = {
     .name = "sum_leading",
-    .shape = [](const NodeTypes& n) {
-      const Shape& shape = n.attr<SumAttrs>().shape;
-      REQUIRE(is_suffix(shape, n.in[0].shape), "sums " + n.in[0].shape.str() + " to " + shape.str() + ": expected its last axes");
-      return std::vector{n.real_of(shape)};
-    },
-    .cost = [](const NodeTypes& n) { return Cost{.flops = static_cast<double>(n.in[0].shape.numel()), .bytes = streamed(n)}; },
+    .shape =
+        [](const NodeTypes& n) {
+          const Shape& shape = n.attr<SumAttrs>().shape;
+          REQUIRE(is_suffix(shape, n.in[0].shape),
+                  "sums " + n.in[0].shape.str() + " to " + shape.str() + ": expected its last axes");
+          return std::vector{n.real_of(shape)};
+        },
+    .cost =
+        [](const NodeTypes& n) {
+          return Cost{.flops = static_cast<double>(n.in[0].shape.numel()), .bytes = streamed(n)};
+        },
     .in_roles = {Role::kAny},
     .out_roles = {Role::kWeightGradient},
     .cpu = sum_leading_cpu,
     .workspace = sum_workspace,
-    .samples = [] { return Samples{{.in = {{DType::kF32, {300, 2, 8}}}, .build = [](auto& v) { return std::vector{sum_leading(v[0], {2, 8})}; }}}; },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {300, 2, 8}}}, .build = [](auto& v) {
+                            return std::vector{sum_leading(v[0], {2, 8})};
+                          }}};
+        },
 };
 
 const OpCard residual_stream_card = {

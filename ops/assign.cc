@@ -33,7 +33,10 @@ const OpCard assign_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = assign_cpu,
-    .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kUpdate, 0, 0}}; },
+    .alias =
+        [](const NodeTypes&) {
+          return std::vector{Alias{Alias::kUpdate, 0, 0}};
+        },
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {5, 7}}, {DType::kF32, {5, 7}}},

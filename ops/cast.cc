@@ -10,12 +10,16 @@ namespace shardit {
 DType Precision::of(Role role, DType as_built) const {
   if (!is_floating(as_built)) return as_built;
   switch (role) {
-    case Role::kCompute: return compute;
-    case Role::kStream: return residual;
+    case Role::kCompute:
+      return compute;
+    case Role::kStream:
+      return residual;
     case Role::kExact:
-    case Role::kWeightGradient: return DType::kF32;
+    case Role::kWeightGradient:
+      return DType::kF32;
     case Role::kAny:
-    case Role::kFixed: return as_built;
+    case Role::kFixed:
+      return as_built;
   }
   return as_built;
 }
@@ -100,16 +104,21 @@ void cast_cpu(const KernelArgs& k) {
 
 const OpCard cast_card = {
     .name = "cast",
-    .shape = [](const NodeTypes& n) { return std::vector{Type{n.attr<CastAttrs>().dtype, n.in[0].shape}}; },
+    .shape =
+        [](const NodeTypes& n) {
+          return std::vector{Type{n.attr<CastAttrs>().dtype, n.in[0].shape}};
+        },
     .grad = [](const GradArgs& g) { return std::vector{cast(g.dout[0], g.in[0].dtype())}; },
     .cost = pointwise_cost<0>,
     .in_roles = {Role::kAny},
     .out_roles = {Role::kFixed},
     .cpu = cast_cpu,
-    .samples = [] {
-      return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], v[0].dtype())}; }},
-                     {.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], DType::kF64)}; }}};
-    },
+    .samples =
+        [] {
+          return Samples{
+              {.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], v[0].dtype())}; }},
+              {.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{cast(v[0], DType::kF64)}; }}};
+        },
 };
 
 Value cast(Value x, DType dtype) {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include <glog/logging.h>
 #include "core/error.h"
 #include "core/op_card.h"
 #include "ops/ops.h"
-#include <glog/logging.h>
 
 namespace shardit {
 namespace {
@@ -49,7 +49,8 @@ std::vector<Value> backpropagate(Graph& graph, const std::vector<Value>& of, con
   graph.set_backward(true);
   for (int n = forward_nodes - 1; n >= 0; --n) {
     const Node node = graph.node(n);  // a copy: the rule appends nodes
-    const bool reached = std::any_of(node.out.begin(), node.out.end(), [&](int v) { return wanted[v] && !gradients[v].empty(); });
+    const bool reached =
+        std::any_of(node.out.begin(), node.out.end(), [&](int v) { return wanted[v] && !gradients[v].empty(); });
     if (!reached || node.in.empty()) continue;
     const Graph::Scope scope = graph.scope_of(node, "grad ");
     GradArgs args{.graph = graph, .attrs = node.attrs.get(), .shared_attrs = node.attrs};
@@ -59,12 +60,13 @@ std::vector<Value> backpropagate(Graph& graph, const std::vector<Value>& of, con
       args.dout.push_back(total(gradients[v]));
     }
     const std::vector<Value> din = node.card->grad(args);
-    CHECK_EQ(din.size(), node.in.size()) << node.card->name << ": its gradient rule gives another number of gradients than inputs";
+    CHECK_EQ(din.size(), node.in.size()) << node.card->name
+                                         << ": its gradient rule gives another number of gradients than inputs";
     for (size_t i = 0; i < din.size(); ++i)
       if (din[i] && wanted[node.in[i]]) {
         CHECK(din[i].shape() == graph.info(node.in[i]).type.shape)
-            << node.label << " (" << node.card->name << "): the gradient of input " << i << " is " << din[i].shape().str()
-            << ", the input " << graph.info(node.in[i]).type.shape.str();
+            << node.label << " (" << node.card->name << "): the gradient of input " << i << " is "
+            << din[i].shape().str() << ", the input " << graph.info(node.in[i]).type.shape.str();
         gradients[node.in[i]].push_back({n, din[i]});
       }
   }

@@ -50,13 +50,16 @@ bool bind(const Pattern& pattern, const Graph& graph, int p, int n, Match& match
 
 // A match may be replaced if its nodes run in one pass, what it hides is read nowhere else and is no output, and what
 // it gives is not read before its last node.
-bool replaceable(const Pattern& pattern, const Graph& graph, const std::vector<std::vector<int>>& consumers, const Match& match) {
+bool replaceable(const Pattern& pattern, const Graph& graph, const std::vector<std::vector<int>>& consumers,
+                 const Match& match) {
   const int root = match.nodes.back();
   for (int n : match.nodes)
-    if (graph.node(n).backward != graph.node(root).backward || graph.node(n).unit != graph.node(root).unit) return false;
+    if (graph.node(n).backward != graph.node(root).backward || graph.node(n).unit != graph.node(root).unit)
+      return false;
   for (int n : match.nodes)
     for (int v : graph.node(n).out) {
-      const bool given = std::any_of(pattern.out.begin(), pattern.out.end(), [&](const Value& o) { return match.value.at(o.id) == v; });
+      const bool given = std::any_of(pattern.out.begin(), pattern.out.end(),
+                                     [&](const Value& o) { return match.value.at(o.id) == v; });
       const auto is_value = [&](const auto& output) { return output.second == v; };
       if (!given && std::any_of(graph.outputs().begin(), graph.outputs().end(), is_value)) return false;
       for (int reader : consumers[v]) {
@@ -67,7 +70,8 @@ bool replaceable(const Pattern& pattern, const Graph& graph, const std::vector<s
   return true;
 }
 
-std::optional<Match> find(const Pattern& pattern, const Graph& graph, const std::vector<std::vector<int>>& consumers, int root) {
+std::optional<Match> find(const Pattern& pattern, const Graph& graph, const std::vector<std::vector<int>>& consumers,
+                          int root) {
   Match match;
   if (!bind(pattern, graph, pattern.graph.node_count() - 1, root, match)) return std::nullopt;
   if (!replaceable(pattern, graph, consumers, match)) return std::nullopt;
@@ -98,8 +102,10 @@ Graph fuse_one(const Graph& graph, const Pattern& pattern) {
   }
   Rebuild rebuild(graph);
   for (int n = 0; n < graph.node_count(); ++n) {
-    if (!taken[n]) rebuild.copy(n);
-    else if (by_root.contains(n)) emit(pattern, graph, by_root.at(n), rebuild);
+    if (!taken[n])
+      rebuild.copy(n);
+    else if (by_root.contains(n))
+      emit(pattern, graph, by_root.at(n), rebuild);
   }
   return rebuild.finish();
 }

@@ -1,15 +1,15 @@
 // What CPU kernels share: types by dtype, tiles by shape, pointwise loops.
 //
-// A kernel is a template over its element types: fp32 and bf16 for runs, fp64 for the sweep. It computes in Accum (fp32,
-// or fp64 when everything is fp64) and rounds once per output. Loops are plain, so that the compiler vectorises them;
-// products and sums are fused only where the source says fma.
+// A kernel is a template over its element types: fp32 and bf16 for runs, fp64 for the sweep. It computes in Accum
+// (fp32, or fp64 when everything is fp64) and rounds once per output. Loops are plain, so that the compiler vectorises
+// them; products and sums are fused only where the source says fma.
 #pragma once
 
 #include <cmath>
 #include <type_traits>
 
-#include "core/op_card.h"
 #include <glog/logging.h>
+#include "core/op_card.h"
 
 namespace shardit {
 
@@ -18,10 +18,14 @@ template <typename T> using Accum = std::conditional_t<std::is_same_v<T, double>
 // Calls f(T{}) with the C++ type of a floating dtype.
 template <typename F> void visit_real(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kF32: return f(float{});
-    case DType::kBF16: return f(BF16{});
-    case DType::kF64: return f(double{});
-    default: LOG(FATAL) << "no kernel for elements of type " << name_of(dtype);
+    case DType::kF32:
+      return f(float{});
+    case DType::kBF16:
+      return f(BF16{});
+    case DType::kF64:
+      return f(double{});
+    default:
+      LOG(FATAL) << "no kernel for elements of type " << name_of(dtype);
   }
 }
 

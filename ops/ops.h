@@ -1,8 +1,8 @@
 // What can be computed. One function per op, called by models and by gradient rules; each stands for a card.
 //
-// Sizes: B images, N tokens of an image, C channels, H heads, D = C / H. Feature maps are channels-last: tokens (B, N, C)
-// and maps (B, height, width, C) are the same bytes. "per image" means one number for each of the B images.
-// Every function throws UserError when shapes do not fit, saying given and expected.
+// Sizes: B images, N tokens of an image, C channels, H heads, D = C / H. Feature maps are channels-last: tokens (B, N,
+// C) and maps (B, height, width, C) are the same bytes. "per image" means one number for each of the B images. Every
+// function throws UserError when shapes do not fit, saying given and expected.
 #pragma once
 
 #include <string>
@@ -22,30 +22,31 @@ std::vector<Value> unpack(Value unit, const Unit& layout);
 // Tensors (any may be empty: zeros) written straight into a flat buffer; only padding is touched. Gradient of unpack.
 Value pack(Graph& graph, const std::vector<Value>& tensors, const Unit& layout);
 
-Value cast(Value x, DType dtype);        // rounds to nearest even
-Value copy(Value x);                     // the same bytes elsewhere
-Value stop_gradient(Value x);            // x; no gradient flows back
-Value reshape(Value x, Shape shape);     // the same bytes under another shape
-Value assign(Value target, Value value); // overwrites target in place (its old value must not be read later)
+Value cast(Value x, DType dtype);         // rounds to nearest even
+Value copy(Value x);                      // the same bytes elsewhere
+Value stop_gradient(Value x);             // x; no gradient flows back
+Value reshape(Value x, Shape shape);      // the same bytes under another shape
+Value assign(Value target, Value value);  // overwrites target in place (its old value must not be read later)
 std::vector<Value> split_last(Value x, const std::vector<int64_t>& sizes);  // along the innermost axis
 Value concat_last(const std::vector<Value>& parts);
-Value concat_first(Value a, Value b);    // (A, …) and (B, …) to (A + B, …)
-Value repeat_first(Value x);             // (B, …) to (2B, …): [x; x]
-Value slice_first(Value x, int64_t first, int64_t count);  // rows first … first + count of the outermost axis; no bytes move
-std::pair<Value, Value> halves(Value x); // (2B, …) to two of (B, …)
+Value concat_first(Value a, Value b);  // (A, …) and (B, …) to (A + B, …)
+Value repeat_first(Value x);           // (B, …) to (2B, …): [x; x]
+Value slice_first(Value x, int64_t first,
+                  int64_t count);         // rows first … first + count of the outermost axis; no bytes move
+std::pair<Value, Value> halves(Value x);  // (2B, …) to two of (B, …)
 
 // A constant vector of the graph's real type. `name` is its identity: equal names must mean equal values.
 Value table(Graph& graph, const std::string& name, std::vector<double> values);
 
 // ---- pointwise ---------------------------------------------------------------------------------------------------
 
-Value gelu(Value x);                     // tanh form
+Value gelu(Value x);  // tanh form
 Value gelu_grad(Value x, Value dy);
-Value silu(Value x);                     // x * sigmoid(x)
+Value silu(Value x);  // x * sigmoid(x)
 Value silu_grad(Value x, Value dy);
-Value add(Value x, Value y);             // same shape, type of x; or y lacks x's first axes and is broadcast over them
-Value residual_stream(Value x);          // x in the type of the residual stream (precision.residual), which add() keeps
-Value sum_leading(Value x, Shape shape); // sums x over its leading axes down to `shape`; fixed order
+Value add(Value x, Value y);     // same shape, type of x; or y lacks x's first axes and is broadcast over them
+Value residual_stream(Value x);  // x in the type of the residual stream (precision.residual), which add() keeps
+Value sum_leading(Value x, Shape shape);  // sums x over its leading axes down to `shape`; fixed order
 
 // Per-image factors a, b (B): a * x, and a * x + b * y, in fp32 whatever the types of x and y. Factors get no gradient.
 Value scale(Value a, Value x);
@@ -57,8 +58,8 @@ Value combine(Value factors, const std::vector<Value>& x);
 
 // x (…, K) times w (M, K) transposed, plus b (M): the released layout (out, in). The last result is (…, M).
 Value linear(Value x, Value w, Value b);
-Value linear_dgrad(Value dy, Value w);                // (…, M) x (M, K) -> (…, K)
-Value linear_wgrad(Value dy, Value x, Shape shape);   // -> `shape`, of M * K elements
+Value linear_dgrad(Value dy, Value w);               // (…, M) x (M, K) -> (…, K)
+Value linear_wgrad(Value dy, Value x, Shape shape);  // -> `shape`, of M * K elements
 
 // ---- transformer -------------------------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ Value linear_dgrad_gelu(Value dy, Value w, Value z);  // gelu_grad(z, linear_dgr
 Value sample_ids(Value counters, int64_t count);
 // (B, per_image…), real. `lane` (1), int64, tells a sampler's steps apart; empty: lane 0.
 Value draw_normal(Value ids, Shape per_image, uint64_t seed, Purpose purpose, Value lane = {});
-Value draw_integer(Value ids, int64_t n, uint64_t seed, Purpose purpose);          // (B) int64 in [0, n)
+Value draw_integer(Value ids, int64_t n, uint64_t seed, Purpose purpose);  // (B) int64 in [0, n)
 Value drop_labels(Value labels, Value ids, double probability, int64_t null_label, uint64_t seed);
 // uint8 to x / 127.5 - 1.
 Value image_to_real(Value image);
@@ -108,7 +109,8 @@ Value image_to_real(Value image);
 // ---- diffusion ---------------------------------------------------------------------------------------------------
 
 Value lookup(Value table, Value index);  // table (T), index (B) int64 -> (B)
-// EDM's preconditioning (Karras et al. 2022, table 1) from sigma (B): c_skip, c_out, c_in, c_noise, and the loss weight.
+// EDM's preconditioning (Karras et al. 2022, table 1) from sigma (B): c_skip, c_out, c_in, c_noise, and the loss
+// weight.
 std::vector<Value> edm_coefficients(Value sigma, double sigma_data);
 Value log_normal(Value normal, double mean, double std);  // exp(mean + std * n)
 
@@ -116,8 +118,9 @@ Value log_normal(Value normal, double mean, double std);  // exp(mean + std * n)
 Value mean_squared_error(Value pred, Value target);
 Value mean_squared_error_grad(Value dloss, Value pred, Value target);
 // The learned-range variational term in bits per dimension -> (B). Its gradient reaches `v` only: `eps` must be stopped
-// by the caller. eps, v, x0, xt (B, S, S, c); t (B) int64; schedule (T, kScheduleColumns) in the graph's real type, whose
-// row t holds the process at step t, computed in fp64. abar: the product of 1 - beta up to t; before: that up to t - 1.
+// by the caller. eps, v, x0, xt (B, S, S, c); t (B) int64; schedule (T, kScheduleColumns) in the graph's real type,
+// whose row t holds the process at step t, computed in fp64. abar: the product of 1 - beta up to t; before: that up to
+// t - 1.
 enum ScheduleColumn : int {
   kSqrtRecipAbar,         // sqrt(1 / abar)
   kSqrtRecipm1Abar,       // sqrt(1 / abar - 1)
@@ -129,7 +132,8 @@ enum ScheduleColumn : int {
 };
 Value variational_bound(Value eps, Value v, Value x0, Value xt, Value t, Value schedule);
 Value variational_bound_grad(Value dloss, Value eps, Value v, Value x0, Value xt, Value t, Value schedule);
-// sum over the images of weight * losses (B) -> scalar: with weight 1 / global_batch_size the loss of a micro-batch's share.
+// sum over the images of weight * losses (B) -> scalar: with weight 1 / global_batch_size the loss of a micro-batch's
+// share.
 Value weighted_sum(Value losses, double weight);
 Value expand_scalar(Value scalar, double weight, int64_t count);
 
@@ -141,8 +145,8 @@ Value learned_noise(Value v, Value z, Value bounds);
 
 // ---- optimizer ---------------------------------------------------------------------------------------------------
 
-// The sum of squares of a flat buffer of whole chunks, exact in any order: three limbs and a flag, int64 (4). Results of
-// parts of a buffer may be added element by element, in any order. The flag counts chunks that are not finite.
+// The sum of squares of a flat buffer of whole chunks, exact in any order: three limbs and a flag, int64 (4). Results
+// of parts of a buffer may be added element by element, in any order. The flag counts chunks that are not finite.
 Value square_sum(Value flat);
 // Limbs of all units -> (norm, clip factor, finite), fp64: min(1, clip / norm), where clip <= 0 means no clipping. The
 // norm is NaN where it is not finite.
@@ -160,7 +164,10 @@ struct AdamWAttrs : Attrs {
 // One pass over a unit: master, m, v and every EMA are updated in place; the last result is the weight in `compute`
 // type if `compute_copy`. numbers (fp64): lr, 1 - beta1^t, 1 - beta2^t, then one EMA decay each.
 // norm: the result of gradient_norm; nothing changes where it is not finite. The results: master, m, v, EMAs, copy.
-struct AdamWState { Value master, m, v; std::vector<Value> ema; };
+struct AdamWState {
+  Value master, m, v;
+  std::vector<Value> ema;
+};
 std::vector<Value> adamw(const AdamWState& state, Value gradient, Value norm, Value numbers, const AdamWAttrs& attrs,
                          bool compute_copy);
 

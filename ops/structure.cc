@@ -57,23 +57,36 @@ const OpCard copy_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = copy_bytes,
-    .samples = [] { return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{copy(v[0])}; }}}; },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{copy(v[0])}; }}};
+        },
 };
 
 const OpCard reshape_card = {
     .name = "reshape",
-    .shape = [](const NodeTypes& n) {
-      const Shape& shape = n.attr<ReshapeAttrs>().shape;
-      REQUIRE(shape.numel() == n.in[0].shape.numel(), "reshape: " + n.in[0].shape.str() + " has another number of elements than " + shape.str());
-      return std::vector{Type{n.in[0].dtype, shape}};
-    },
+    .shape =
+        [](const NodeTypes& n) {
+          const Shape& shape = n.attr<ReshapeAttrs>().shape;
+          REQUIRE(shape.numel() == n.in[0].shape.numel(),
+                  "reshape: " + n.in[0].shape.str() + " has another number of elements than " + shape.str());
+          return std::vector{Type{n.in[0].dtype, shape}};
+        },
     .grad = [](const GradArgs& g) { return std::vector{reshape(g.dout[0], g.in[0].shape())}; },
     .cost = nothing,
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = [](const KernelArgs&) {},
-    .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kView, 0, 0}}; },
-    .samples = [] { return Samples{{.in = {{DType::kF32, {4, 6}}}, .build = [](auto& v) { return std::vector{reshape(v[0], {3, 8})}; }}}; },
+    .alias =
+        [](const NodeTypes&) {
+          return std::vector{Alias{Alias::kView, 0, 0}};
+        },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {4, 6}}}, .build = [](auto& v) {
+                            return std::vector{reshape(v[0], {3, 8})};
+                          }}};
+        },
 };
 
 const OpCard stop_gradient_card = {
@@ -83,40 +96,59 @@ const OpCard stop_gradient_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = [](const KernelArgs&) {},
-    .alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kView, 0, 0}}; },
-    .samples = [] { return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{stop_gradient(v[0])}; }}}; },
+    .alias =
+        [](const NodeTypes&) {
+          return std::vector{Alias{Alias::kView, 0, 0}};
+        },
+    .samples =
+        [] {
+          return Samples{
+              {.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{stop_gradient(v[0])}; }}};
+        },
 };
 
 const OpCard slice_first_card = {
     .name = "slice_first",
-    .shape = [](const NodeTypes& n) {
-      const auto& [first, count] = std::tie(n.attr<SliceAttrs>().first, n.attr<SliceAttrs>().count);
-      const Shape& shape = n.in[0].shape;
-      REQUIRE(first >= 0 && count > 0 && first + count <= shape[0],
-              "takes rows " + n.attrs->text() + " of " + shape.str() + ": expected rows inside the first axis");
-      return std::vector{Type{n.in[0].dtype, shape.with(0, count)}};
-    },
+    .shape =
+        [](const NodeTypes& n) {
+          const auto& [first, count] = std::tie(n.attr<SliceAttrs>().first, n.attr<SliceAttrs>().count);
+          const Shape& shape = n.in[0].shape;
+          REQUIRE(first >= 0 && count > 0 && first + count <= shape[0],
+                  "takes rows " + n.attrs->text() + " of " + shape.str() + ": expected rows inside the first axis");
+          return std::vector{Type{n.in[0].dtype, shape.with(0, count)}};
+        },
     .cost = nothing,
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = [](const KernelArgs&) {},
-    .alias = [](const NodeTypes& n) {
-      return std::vector{Alias{Alias::kView, 0, 0, n.attr<SliceAttrs>().first * n.in[0].shape.without(0).numel()}};
-    },
-    .samples = [] { return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{slice_first(v[0], 1, 3)}; }}}; },
+    .alias =
+        [](const NodeTypes& n) {
+          return std::vector{Alias{Alias::kView, 0, 0, n.attr<SliceAttrs>().first * n.in[0].shape.without(0).numel()}};
+        },
+    .samples =
+        [] {
+          return Samples{
+              {.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{slice_first(v[0], 1, 3)}; }}};
+        },
 };
 
 const OpCard table_card = {
     .name = "table",
-    .shape = [](const NodeTypes& n) { return std::vector{n.real_of({static_cast<int64_t>(n.attr<TableAttrs>().values.size())})}; },
+    .shape =
+        [](const NodeTypes& n) {
+          return std::vector{n.real_of({static_cast<int64_t>(n.attr<TableAttrs>().values.size())})};
+        },
     .cost = nothing,
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = table_cpu,
     .constant = true,
-    .samples = [] {
-      return Samples{{.in = {{DType::kF32, {3}}}, .build = [](auto& v) { return std::vector{add(v[0], table(*v[0].graph, "thirds", {1, 2, 0.25}))}; }}};
-    },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {3}}}, .build = [](auto& v) {
+                            return std::vector{add(v[0], table(*v[0].graph, "thirds", {1, 2, 0.25}))};
+                          }}};
+        },
 };
 
 Value copy(Value x) { return x.graph->add1(copy_card, {x}); }

@@ -8,10 +8,11 @@ namespace {
 
 constexpr int64_t kFrequencies = 128;
 
-// Frequency and angle are rounded to fp32, as the released model computes them: at t near 1000 that moves an angle by up
-// to 1e-4, which weights trained with it must see again.
+// Frequency and angle are rounded to fp32, as the released model computes them: at t near 1000 that moves an angle by
+// up to 1e-4, which weights trained with it must see again.
 float frequency(int64_t i) {
-  const float exponent = static_cast<float>(-std::log(10000.0)) * static_cast<float>(i) / static_cast<float>(kFrequencies);
+  const float exponent =
+      static_cast<float>(-std::log(10000.0)) * static_cast<float>(i) / static_cast<float>(kFrequencies);
   return static_cast<float>(std::exp(static_cast<double>(exponent)));
 }
 

@@ -26,7 +26,11 @@ void print_line(const ParityResult& r) {
 }
 
 nlohmann::ordered_json to_json(const ParityResult& r) {
-  nlohmann::ordered_json row = {{"file", r.file}, {"section", r.section}, {"status", status_text(r.status)}, {"error", nullptr}, {"tolerance", nullptr}};
+  nlohmann::ordered_json row = {{"file", r.file},
+                                {"section", r.section},
+                                {"status", status_text(r.status)},
+                                {"error", nullptr},
+                                {"tolerance", nullptr}};
   if (r.status != ParityResult::kSkipped) row["error"] = r.error;
   if (r.tolerance > 0) row["tolerance"] = r.tolerance;
   return row;
@@ -40,8 +44,10 @@ int run(const Flags& flags) {
   for (const std::string& file : flags.files)
     for (const ParityResult& result : run_parity(file, compute, compute_threads())) {
       failed = failed || result.status == ParityResult::kFail;
-      if (flags.json) rows.push_back(to_json(result));
-      else print_line(result);
+      if (flags.json)
+        rows.push_back(to_json(result));
+      else
+        print_line(result);
     }
   if (flags.json) std::cout << rows.dump(2) << "\n";
   return failed ? 1 : 0;
@@ -50,12 +56,17 @@ int run(const Flags& flags) {
 }  // namespace
 
 void add_parity_command(CLI::App& app, Handler& chosen) {
-  CLI::App* command = add_subcommand(app, "parity", "Compares this program with outputs of the reference implementation, section by section",
-                                     "shardit parity goldens/latent-*.safetensors");
+  CLI::App* command = add_subcommand(
+      app, "parity", "Compares this program with outputs of the reference implementation, section by section",
+      "shardit parity goldens/latent-*.safetensors");
   auto flags = std::make_shared<Flags>();
   command->add_option("GOLDEN", flags->files, "Golden files (safetensors)")->required();
-  command->add_option("--device", flags->device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
-  command->add_option("--precision", flags->precision, "fp32, or bf16 (judges forward, cfg, loss and grad at 2e-2)")->check(CLI::IsMember({"fp32", "bf16"}))->capture_default_str();
+  command->add_option("--device", flags->device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--precision", flags->precision, "fp32, or bf16 (judges forward, cfg, loss and grad at 2e-2)")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
   command->add_flag("--json", flags->json, "Print a list of {file, section, status, error, tolerance}");
   command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
 }

@@ -26,7 +26,8 @@ double parse_duration(const std::string& text) {
   for (char c : text) {
     const double unit = c == 'h' ? 3600 : c == 'm' ? 60 : c == 's' ? 1 : 0;
     if (c >= '0' && c <= '9') number = number * 10 + (c - '0'), digits = true;
-    REQUIRE((c >= '0' && c <= '9') || (unit > 0 && digits), "--stop-after: got '" + text + "', expected a duration like 3h50m, 90m or 45s");
+    REQUIRE((c >= '0' && c <= '9') || (unit > 0 && digits),
+            "--stop-after: got '" + text + "', expected a duration like 3h50m, 90m or 45s");
     if (unit > 0) seconds += number * unit, number = 0, digits = false;
   }
   REQUIRE(!digits && seconds > 0, "--stop-after: got '" + text + "', expected a duration like 3h50m, 90m or 45s");
@@ -34,8 +35,10 @@ double parse_duration(const std::string& text) {
 }
 
 void check_resume(const std::string& resume) {
-  const bool step = !resume.empty() && resume.find_first_not_of("0123456789") == std::string::npos && resume.size() < 18;
-  REQUIRE(resume == "auto" || resume == "none" || step, "--resume: got '" + resume + "', expected auto, none or a step");
+  const bool step =
+      !resume.empty() && resume.find_first_not_of("0123456789") == std::string::npos && resume.size() < 18;
+  REQUIRE(resume == "auto" || resume == "none" || step,
+          "--resume: got '" + resume + "', expected auto, none or a step");
 }
 
 int run(const Flags& flags) {
@@ -46,7 +49,10 @@ int run(const Flags& flags) {
   }
   check_resume(flags.resume);
   REQUIRE(config.device() != RunConfig::cuda, "device is cuda: this build has no CUDA; set device to cpu or auto");
-  TrainOptions options{.run_dir = flags.run_dir, .steps = flags.steps, .resume = flags.resume, .override_arithmetic = flags.override_arithmetic};
+  TrainOptions options{.run_dir = flags.run_dir,
+                       .steps = flags.steps,
+                       .resume = flags.resume,
+                       .override_arithmetic = flags.override_arithmetic};
   if (options.run_dir.empty()) options.run_dir = "runs/" + std::filesystem::path(flags.config).stem().string();
   if (!flags.stop_after.empty()) options.stop_after_s = parse_duration(flags.stop_after);
   return train(config, options);
@@ -55,17 +61,28 @@ int run(const Flags& flags) {
 }  // namespace
 
 void add_train_command(CLI::App& app, Handler& chosen) {
-  CLI::App* command = add_subcommand(app, "train", "Trains a model; continues from the newest valid checkpoint of the run directory",
-                                     "shardit train configs/demo.textproto --set optimizer.lr=1e-4");
+  CLI::App* command =
+      add_subcommand(app, "train", "Trains a model; continues from the newest valid checkpoint of the run directory",
+                     "shardit train configs/demo.textproto --set optimizer.lr=1e-4");
   auto flags = std::make_shared<Flags>();
   command->add_option("CONFIG", flags->config, "Run config, protobuf text")->required();
-  command->add_option("--run-dir", flags->run_dir, "Where checkpoints, metrics and samples go; default runs/<config name>");
+  command->add_option("--run-dir", flags->run_dir,
+                      "Where checkpoints, metrics and samples go; default runs/<config name>");
   command->add_option("--set", flags->sets, "key.path=value, overrides the config; may be repeated");
-  command->add_option("--steps", flags->steps, "Stop after this many steps of the run; schedules still read the config's steps")->check(CLI::PositiveNumber);
-  command->add_option("--resume", flags->resume, "auto: newest valid checkpoint; none: refuse a run directory with checkpoints; or a step")->capture_default_str();
-  command->add_flag("--override-arithmetic", flags->override_arithmetic, "Resume although model, data, precision, seed or batch sizes differ");
+  command
+      ->add_option("--steps", flags->steps,
+                   "Stop after this many steps of the run; schedules still read the config's steps")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--resume", flags->resume,
+                   "auto: newest valid checkpoint; none: refuse a run directory with checkpoints; or a step")
+      ->capture_default_str();
+  command->add_flag("--override-arithmetic", flags->override_arithmetic,
+                    "Resume although model, data, precision, seed or batch sizes differ");
   command->add_option("--stop-after", flags->stop_after, "Save and exit 0 after this time, e.g. 3h50m");
-  command->add_option("--dump-graph", flags->dump_graph, "Print the training graph after a pass (build, differentiate, cast, recompute, fuse, hoist, plan) or the update graph, and exit");
+  command->add_option("--dump-graph", flags->dump_graph,
+                      "Print the training graph after a pass (build, differentiate, cast, recompute, fuse, hoist, "
+                      "plan) or the update graph, and exit");
   command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
 }
 

@@ -21,8 +21,10 @@ TEST(F16, EveryValueSurvivesTheRoundTrip) {
     F16 h;
     h.bits = static_cast<uint16_t>(bits);
     const float f = h;
-    if (std::isnan(f)) EXPECT_TRUE(std::isnan(float(F16(f))));
-    else EXPECT_EQ(F16(f).bits, bits);
+    if (std::isnan(f))
+      EXPECT_TRUE(std::isnan(float(F16(f))));
+    else
+      EXPECT_EQ(F16(f).bits, bits);
   }
 }
 

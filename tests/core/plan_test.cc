@@ -52,7 +52,8 @@ TEST(MemoryPlan, NeverTakesOverPersistentMemory) {
 // List order says that `a` is dead when `b` is made; the wire stream may still be reading it.
 TEST(MemoryPlan, OtherStreamsMayStillRead) {
   Graph g;
-  const Value x = in(g, "x"), a = g.add1(test::plain, {x}), sent = g.add1(test::wire, {a}), b = g.add1(test::plain, {x});
+  const Value x = in(g, "x"), a = g.add1(test::plain, {x}), sent = g.add1(test::wire, {a}),
+              b = g.add1(test::plain, {x});
   g.name_output(sent, "sent");
   g.name_output(b, "b");
   const Schedule s = schedule(g);
@@ -86,7 +87,8 @@ OpCard scratching(Stream stream, int64_t (*bytes)(const NodeTypes&, int)) {
 
 // Nodes of one stream run one after another; those of two streams side by side.
 TEST(MemoryPlan, StreamsHaveScratchOfTheirOwnAndShareItWithin) {
-  static const OpCard computing = scratching(Stream::kCompute, [](const NodeTypes&, int threads) -> int64_t { return 100 * threads; });
+  static const OpCard computing =
+      scratching(Stream::kCompute, [](const NodeTypes&, int threads) -> int64_t { return 100 * threads; });
   static const OpCard sending = scratching(Stream::kWire, [](const NodeTypes&, int) -> int64_t { return 1000; });
   Graph g;
   const Value a = g.add1(computing, {in(g, "x")}), b = g.add1(sending, {a}), c = g.add1(computing, {a});
@@ -102,7 +104,8 @@ TEST(MemoryPlan, StreamsHaveScratchOfTheirOwnAndShareItWithin) {
 
 TEST(MemoryPlan, ClassesAddUpToTheArena) {
   Graph g;
-  g.keep(g.add1(test::plain, {input(g, "w", {DType::kF32, {1000}}, BufferClass::kParameters)}), "grad", BufferClass::kGradients);
+  g.keep(g.add1(test::plain, {input(g, "w", {DType::kF32, {1000}}, BufferClass::kParameters)}), "grad",
+         BufferClass::kGradients);
   const MemoryPlan plan = plan_of(g, schedule(g));
   int64_t sum = 0;
   for (const auto& [buffer_class, bytes] : plan.bytes_by_class()) sum += bytes;
@@ -119,7 +122,8 @@ TEST(MemoryPlan, NeverOverlapsLiveTensors) {
     const auto pick = [&](int n) { return static_cast<int>(integer_at(philox, trial, draw++, n)); };
     for (int i = 0; i < 40; ++i) {
       const OpCard* cards[] = {&test::plain, &test::wire, &test::in_place};
-      values.push_back(g.add1(*cards[pick(3)], {values[pick(static_cast<int>(values.size()))], values[pick(static_cast<int>(values.size()))]}));
+      values.push_back(g.add1(*cards[pick(3)], {values[pick(static_cast<int>(values.size()))],
+                                                values[pick(static_cast<int>(values.size()))]}));
     }
     g.name_output(values.back(), "y");
     const Schedule s = schedule(g);

@@ -35,7 +35,11 @@ TEST(Pool, ManySmallRunsInARow) {
 
 TEST(Pool, RethrowsAndStaysUsable) {
   Pool pool(2);
-  EXPECT_THROW(pool.run(50, [](int64_t tile, int) { if (tile == 7) throw std::runtime_error("tile 7"); }), std::runtime_error);
+  EXPECT_THROW(pool.run(50,
+                        [](int64_t tile, int) {
+                          if (tile == 7) throw std::runtime_error("tile 7");
+                        }),
+               std::runtime_error);
   std::atomic<int> count{0};
   pool.run(10, [&](int64_t, int) { ++count; });
   EXPECT_EQ(count, 10);

@@ -37,7 +37,9 @@ TEST(Random, UniformStaysInsideTheOpenInterval) {
 // 2 ulp of the result, 2.4e-7 relative; near 1 the error is relative to the series term 0.1.
 TEST(Random, PortableLogIsWithinTwoUlp) {
   for (float x = 1e-30f; x < 1e30f; x *= 1.0137f)
-    EXPECT_NEAR(portable_log(x), std::log(static_cast<double>(x)), 2.4e-7 * std::max(0.1, std::fabs(std::log(double(x))))) << x;
+    EXPECT_NEAR(portable_log(x), std::log(static_cast<double>(x)),
+                2.4e-7 * std::max(0.1, std::fabs(std::log(double(x)))))
+        << x;
 }
 
 double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }

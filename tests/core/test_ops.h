@@ -16,8 +16,13 @@ inline void add_one(const KernelArgs& k) {
 }
 
 inline OpCard card(const char* name, Stream stream = Stream::kCompute) {
-  return {.name = name, .shape = same, .cost = free_of_cost, .in_roles = {Role::kExact}, .out_roles = {Role::kExact},
-          .cpu = add_one, .stream = stream};
+  return {.name = name,
+          .shape = same,
+          .cost = free_of_cost,
+          .in_roles = {Role::kExact},
+          .out_roles = {Role::kExact},
+          .cpu = add_one,
+          .stream = stream};
 }
 
 inline const OpCard plain = card("plain");

@@ -65,10 +65,9 @@ TEST(LogLine, CarriesWhatUsersExpect) {
 TEST(LogLine, LeavesOutWhatIsUnknownOrMeansNothingOnOneRank) {
   StepMetrics m = example();
   m.mfu.reset();
-  EXPECT_EQ(
-      format_step(m, {.steps = 2000}, 81.3, -1),
-      "step 1200/2000 | loss 0.1482 | gnorm 0.231 | lr 1.00e-4 | 254 ms | 81.3 img/s | mem 41.2 GiB | "
-      "data 0.2%");
+  EXPECT_EQ(format_step(m, {.steps = 2000}, 81.3, -1),
+            "step 1200/2000 | loss 0.1482 | gnorm 0.231 | lr 1.00e-4 | 254 ms | 81.3 img/s | mem 41.2 GiB | "
+            "data 0.2%");
 }
 
 TEST(LogLine, WritesLearningRatesWithoutPadding) {

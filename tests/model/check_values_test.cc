@@ -43,7 +43,6 @@ TEST(DiffitXl, HasTheReleasedNamesAndShapes) {
   EXPECT_EQ(shapes.at("final_layer.linear.weight"), (Shape{32, 1152}));
 }
 
-
 TEST(ReleasedConstants, PositionTableAndIndexFollowTheirFormulas) {
   const DiffitConfig config{.input_size = 8, .hidden_size = 64, .depth = 2, .num_heads = 4};
   const auto constants = released_constants(config);
@@ -55,7 +54,7 @@ TEST(ReleasedConstants, PositionTableAndIndexFollowTheirFormulas) {
   EXPECT_FLOAT_EQ(constants[0].real[6 * 64 + 33], static_cast<float>(std::sin(1 * std::pow(10000.0, -1.0 / 16))));
   EXPECT_EQ(constants[2].name, "blocks.1.attn.relative_position_index");
   EXPECT_EQ(constants[1].index[0 * 16 + 0], 3 * 7 + 3);
-  EXPECT_EQ(constants[1].index[0 * 16 + 15], 0);        // from the top left to the bottom right
+  EXPECT_EQ(constants[1].index[0 * 16 + 15], 0);  // from the top left to the bottom right
   EXPECT_EQ(constants[1].index[15 * 16 + 0], 6 * 7 + 6);
 }
 
@@ -106,7 +105,9 @@ TEST(EdmSigmas, RunFromMaxToMinThenZero) {
 }
 
 // Multiply-adds per image of one forward, from the cards' own costs.
-struct Macs { double linear = 0, attention = 0, time = 0, rest = 0; };
+struct Macs {
+  double linear = 0, attention = 0, time = 0, rest = 0;
+};
 
 Macs count(const DiffitConfig& config) {
   Graph graph;
@@ -121,9 +122,12 @@ Macs count(const DiffitConfig& config) {
     const Node& node = graph.node(n);
     const double m = node.card->cost(types_of(graph, node)).matmul_flops / 2 / 1e9;
     const bool per_image = !node.out.empty() && graph.info(node.out[0]).type.shape.rank() == 2;
-    if (node.card == &attention_card) macs.attention += m;
-    else if (node.label.starts_with("blocks.")) (per_image ? macs.time : macs.linear) += m;
-    else macs.rest += m;
+    if (node.card == &attention_card)
+      macs.attention += m;
+    else if (node.label.starts_with("blocks."))
+      (per_image ? macs.time : macs.linear) += m;
+    else
+      macs.rest += m;
   }
   return macs;
 }

@@ -39,7 +39,8 @@ TEST(Diffit, KeyPartOfTheTimeProjectionHasNoEffect) {
   for (const Unit& unit : layout.units)
     for (const Param& p : unit.params)
       if (p.name.ends_with("qkv_temb.weight"))
-        for (int64_t i = C * C; i < 2 * C * C; ++i) runner.f32("master." + unit.name)[p.offset() + i] = static_cast<float>(i % 13);
+        for (int64_t i = C * C; i < 2 * C * C; ++i)
+          runner.f32("master." + unit.name)[p.offset() + i] = static_cast<float>(i % 13);
   runner.run();
   EXPECT_EQ(runner.get("out"), before);
 }
@@ -76,7 +77,8 @@ TEST(Diffit, ImagesOfABatchDoNotSeeEachOther) {
   runner.run();
   const std::vector<double> after = runner.get("out");
   const size_t half = before.size() / 2;
-  EXPECT_TRUE(std::equal(before.begin() + static_cast<int64_t>(half), before.end(), after.begin() + static_cast<int64_t>(half)));
+  EXPECT_TRUE(std::equal(before.begin() + static_cast<int64_t>(half), before.end(),
+                         after.begin() + static_cast<int64_t>(half)));
   EXPECT_NE(before[0], after[0]);
 }
 

@@ -14,16 +14,23 @@ namespace shardit::test {
 
 inline double element(const TensorRef& t, int64_t i) {
   switch (t.dtype()) {
-    case DType::kF32: return static_cast<double>(t.as<float>()[i]);
-    case DType::kF64: return t.as<double>()[i];
-    case DType::kBF16: return static_cast<double>(t.as<BF16>()[i]);
-    default: return static_cast<double>(t.as<int64_t>()[i]);
+    case DType::kF32:
+      return static_cast<double>(t.as<float>()[i]);
+    case DType::kF64:
+      return t.as<double>()[i];
+    case DType::kBF16:
+      return static_cast<double>(t.as<BF16>()[i]);
+    default:
+      return static_cast<double>(t.as<int64_t>()[i]);
   }
 }
 
 class Runner {
  public:
-  explicit Runner(const Graph& graph) : pool_(1), device_(make_cpu_device()), program_(compile({{"g", graph}}, 1), *device_, pool_) {}
+  explicit Runner(const Graph& graph)
+      : pool_(1),
+        device_(make_cpu_device()),
+        program_(compile({{"g", graph}}, 1), *device_, pool_) {}
 
   double* f64(const std::string& name) { return static_cast<double*>(program_.host_pointer(name)); }
   float* f32(const std::string& name) { return static_cast<float*>(program_.host_pointer(name)); }
@@ -49,12 +56,20 @@ template <typename T> void fill_weights(const Layout& layout, Runner& runner) {
     for (const Param& p : unit.params)
       for (int64_t i = 0; i < p.numel(); ++i) {
         const double x = 0.2 * static_cast<double>(normal_at(philox, hash_name(p.name), static_cast<uint64_t>(i)));
-        if constexpr (sizeof(T) == 8) runner.f64("master." + unit.name)[p.offset() + i] = x;
-        else runner.f32("master." + unit.name)[p.offset() + i] = static_cast<T>(x);
+        if constexpr (sizeof(T) == 8)
+          runner.f64("master." + unit.name)[p.offset() + i] = x;
+        else
+          runner.f32("master." + unit.name)[p.offset() + i] = static_cast<T>(x);
       }
 }
 
-inline const DiffitConfig kTiny{.input_size = 6, .in_channels = 2, .patch_size = 2, .hidden_size = 12, .depth = 2, .num_heads = 3,
-                                .mlp_ratio = 2, .num_classes = 4};
+inline const DiffitConfig kTiny{.input_size = 6,
+                                .in_channels = 2,
+                                .patch_size = 2,
+                                .hidden_size = 12,
+                                .depth = 2,
+                                .num_heads = 3,
+                                .mlp_ratio = 2,
+                                .num_classes = 4};
 
 }  // namespace shardit::test

@@ -1,4 +1,5 @@
-// The losses as a whole: gradients of every weight against finite differences in fp64, and formulas against plain loops.
+// The losses as a whole: gradients of every weight against finite differences in fp64, and formulas against plain
+// loops.
 #include "model/process.h"
 
 #include <gtest/gtest.h>
@@ -24,12 +25,17 @@ struct LossGraph {
 
   LossGraph(const Process& process, const DiffitConfig& c) : config(c), layout(diffit_layout(c)) {
     const Shape image{kBatch, c.input_size, c.input_size, c.in_channels};
-    const auto real = [&](const std::string& name, Shape shape) { return input(graph, name, {DType::kF64, shape}, BufferClass::kActivations); };
+    const auto real = [&](const std::string& name, Shape shape) {
+      return input(graph, name, {DType::kF64, shape}, BufferClass::kActivations);
+    };
     const Value x0 = real("x0", image), noise = real("noise", image);
     const Value y = input(graph, "y", {DType::kI64, {kBatch}}, BufferClass::kActivations);
-    const Value time = process.time_dtype() == DType::kI64 ? input(graph, "time", {DType::kI64, {kBatch}}, BufferClass::kActivations) : real("time", {kBatch});
+    const Value time = process.time_dtype() == DType::kI64
+                           ? input(graph, "time", {DType::kI64, {kBatch}}, BufferClass::kActivations)
+                           : real("time", {kBatch});
     const Parameters weights(graph, layout, "master");
-    const Loss loss = process.loss([&](Value a, Value b, Value l) { return diffit(weights, config, a, b, l); }, x0, time, noise, y);
+    const Loss loss =
+        process.loss([&](Value a, Value b, Value l) { return diffit(weights, config, a, b, l); }, x0, time, noise, y);
     const Value total = weighted_sum(loss.per_image, 1.0 / kBatch);
     graph.name_output(total, "loss");
     const auto gradients = differentiate(graph, total, weights.units());
@@ -98,8 +104,6 @@ TEST(EdmLoss, GradientOfEveryTensorMatchesFiniteDifferences) {
 
 // Karras et al. 2022, table 1, evaluated by hand for one pixel.
 TEST(EdmLoss, IsTheWeightedSquareOfTheDenoisingError) {
-  DiffitConfig config = kTiny;
-  config.learn_sigma = false;
   const auto process = make_edm({});
   Graph graph(DType::kF64);
   const Value x0 = input(graph, "x0", {DType::kF64, {1, 1, 1, 1}}, BufferClass::kActivations);
@@ -113,7 +117,8 @@ TEST(EdmLoss, IsTheWeightedSquareOfTheDenoisingError) {
   const double s = 0.7, clean = 0.4, n = -1.3, d = 0.5, x = clean + s * n;
   runner.f64("x0")[0] = clean, runner.f64("noise")[0] = n, runner.f64("sigma")[0] = s;
   runner.run();
-  const double skip = d * d / (s * s + d * d), out = s * d / std::sqrt(s * s + d * d), in = 1 / std::sqrt(s * s + d * d);
+  const double skip = d * d / (s * s + d * d), out = s * d / std::sqrt(s * s + d * d),
+               in = 1 / std::sqrt(s * s + d * d);
   const double denoised = skip * x + out * (in * x);
   EXPECT_NEAR(runner.get("loss")[0], (s * s + d * d) / (s * s * d * d) * std::pow(denoised - clean, 2), 1e-12);
 }

@@ -42,22 +42,39 @@ using Tensor = std::vector<double>;
 
 double element(const TensorRef& t, int64_t i) {
   switch (t.dtype()) {
-    case DType::kF32: return t.as<float>()[i];
-    case DType::kF64: return t.as<double>()[i];
-    case DType::kBF16: return static_cast<float>(t.as<BF16>()[i]);
-    case DType::kI64: return static_cast<double>(t.as<int64_t>()[i]);
-    default: ADD_FAILURE() << "unexpected type " << name_of(t.dtype()); return NAN;
+    case DType::kF32:
+      return t.as<float>()[i];
+    case DType::kF64:
+      return t.as<double>()[i];
+    case DType::kBF16:
+      return static_cast<float>(t.as<BF16>()[i]);
+    case DType::kI64:
+      return static_cast<double>(t.as<int64_t>()[i]);
+    default:
+      ADD_FAILURE() << "unexpected type " << name_of(t.dtype());
+      return NAN;
   }
 }
 
 void store(void* data, DType dtype, int64_t i, double x) {
   switch (dtype) {
-    case DType::kF32: static_cast<float*>(data)[i] = static_cast<float>(x); break;
-    case DType::kF64: static_cast<double*>(data)[i] = x; break;
-    case DType::kBF16: static_cast<BF16*>(data)[i] = BF16(static_cast<float>(x)); break;
-    case DType::kI64: static_cast<int64_t*>(data)[i] = static_cast<int64_t>(x); break;
-    case DType::kU8: static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(x); break;
-    default: FAIL() << "unexpected type " << name_of(dtype);
+    case DType::kF32:
+      static_cast<float*>(data)[i] = static_cast<float>(x);
+      break;
+    case DType::kF64:
+      static_cast<double*>(data)[i] = x;
+      break;
+    case DType::kBF16:
+      static_cast<BF16*>(data)[i] = BF16(static_cast<float>(x));
+      break;
+    case DType::kI64:
+      static_cast<int64_t*>(data)[i] = static_cast<int64_t>(x);
+      break;
+    case DType::kU8:
+      static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(x);
+      break;
+    default:
+      FAIL() << "unexpected type " << name_of(dtype);
   }
 }
 
@@ -69,7 +86,8 @@ Tensor sample_input(const Sample& sample, int k) {
   const bool positive = std::count(sample.positive.begin(), sample.positive.end(), k) > 0;
   for (size_t i = 0; i < x.size(); ++i) {
     const double z = normal_at(philox, k, i);
-    x[i] = is_floating(sample.in[k].dtype) ? (positive ? std::exp(0.5 * z) : z) : static_cast<double>(sample.integer(k, static_cast<int64_t>(i)));
+    x[i] = is_floating(sample.in[k].dtype) ? (positive ? std::exp(0.5 * z) : z)
+                                           : static_cast<double>(sample.integer(k, static_cast<int64_t>(i)));
   }
   return x;
 }
@@ -90,7 +108,8 @@ struct Built {
 std::unique_ptr<Built> build(const Sample& sample, DType real, bool transient = false) {
   auto b = std::make_unique<Built>(Built{Graph(real), {}, {}});
   for (size_t k = 0; k < sample.in.size(); ++k)
-    b->in.push_back(input(b->graph, "in" + std::to_string(k), real_type(sample.in[k], real), BufferClass::kActivations));
+    b->in.push_back(
+        input(b->graph, "in" + std::to_string(k), real_type(sample.in[k], real), BufferClass::kActivations));
   std::vector<Value> in = b->in;
   if (transient)
     for (Value& v : in) v = copy(v);
@@ -103,7 +122,8 @@ std::unique_ptr<Built> build(const Sample& sample, DType real, bool transient = 
 class Runner {
  public:
   explicit Runner(const Graph& graph, int threads = 1, Pool::Deal deal = Pool::Deal::kFirstCome)
-      : pool_(threads, deal), program_(compile({{"g", graph}}, threads), device_, pool_) {}
+      : pool_(threads, deal),
+        program_(compile({{"g", graph}}, threads), device_, pool_) {}
 
   std::map<std::string, Tensor> run(const std::vector<Tensor>& in) {
     for (size_t k = 0; k < in.size(); ++k) set("in" + std::to_string(k), in[k]);
@@ -125,7 +145,9 @@ class Runner {
     for (int n = 0; n < program_.graph(0).node_count(); ++n) {
       const Node& node = program_.graph(0).node(n);
       if (node.label != name || node.card != &input_card) continue;
-      for (size_t i = 0; i < x.size(); ++i) store(program_.host_pointer(name), program_.graph(0).info(node.out[0]).type.dtype, static_cast<int64_t>(i), x[i]);
+      for (size_t i = 0; i < x.size(); ++i)
+        store(program_.host_pointer(name), program_.graph(0).info(node.out[0]).type.dtype, static_cast<int64_t>(i),
+              x[i]);
     }
   }
 
@@ -144,10 +166,12 @@ double largest(const Tensor& x) {
 void expect_close(const Tensor& a, const Tensor& b, double tolerance, const std::string& what) {
   ASSERT_EQ(a.size(), b.size()) << what;
   const double scale = std::max(largest(b), 1e-3);
-  for (size_t i = 0; i < a.size(); ++i) ASSERT_LE(std::fabs(a[i] - b[i]), tolerance * scale) << what << " element " << i << ": " << a[i] << " and " << b[i];
+  for (size_t i = 0; i < a.size(); ++i)
+    ASSERT_LE(std::fabs(a[i] - b[i]), tolerance * scale) << what << " element " << i << ": " << a[i] << " and " << b[i];
 }
 
-void expect_equal(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b, const std::string& what) {
+void expect_equal(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b,
+                  const std::string& what) {
   ASSERT_EQ(a.size(), b.size());
   for (const auto& [name, x] : a)
     for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(x[i], b.at(name)[i]) << what << " " << name << " element " << i;
@@ -177,7 +201,8 @@ GradientCase gradient_case(const Sample& sample, DType real) {
   for (size_t k = 0; k < c.built->out.size(); ++k) {
     const Value out = c.built->out[k];
     c.weights.emplace_back(out.shape().numel(), 0.0);
-    if (std::count(sample.no_output_gradient.begin(), sample.no_output_gradient.end(), static_cast<int>(k)) > 0) continue;
+    if (std::count(sample.no_output_gradient.begin(), sample.no_output_gradient.end(), static_cast<int>(k)) > 0)
+      continue;
     const Philox philox(12, Purpose::kSynthetic);
     for (size_t i = 0; i < c.weights.back().size(); ++i) c.weights.back()[i] = normal_at(philox, k, i);
     of.push_back(out);
@@ -188,8 +213,8 @@ GradientCase gradient_case(const Sample& sample, DType real) {
   return c;
 }
 
-std::map<std::string, Tensor> run_gradient(const GradientCase& c, const Graph& graph, const std::vector<Tensor>& in, int threads = 1,
-                                           Pool::Deal deal = Pool::Deal::kFirstCome) {
+std::map<std::string, Tensor> run_gradient(const GradientCase& c, const Graph& graph, const std::vector<Tensor>& in,
+                                           int threads = 1, Pool::Deal deal = Pool::Deal::kFirstCome) {
   Runner runner(graph, threads, deal);
   for (size_t k = 0; k < c.weights.size(); ++k) runner.set("weight" + std::to_string(k), c.weights[k]);
   return runner.run(in);
@@ -198,7 +223,9 @@ std::map<std::string, Tensor> run_gradient(const GradientCase& c, const Graph& g
 bool differentiable(const OpCard& card, const Sample& sample) {
   if (!card.grad) return false;
   for (size_t k = 0; k < sample.in.size(); ++k)
-    if (is_floating(sample.in[k].dtype) && !std::count(sample.no_gradient.begin(), sample.no_gradient.end(), static_cast<int>(k))) return true;
+    if (is_floating(sample.in[k].dtype) &&
+        !std::count(sample.no_gradient.begin(), sample.no_gradient.end(), static_cast<int>(k)))
+      return true;
   return false;
 }
 
@@ -229,7 +256,8 @@ TEST_P(Sweep, GradientsMatchFiniteDifferences) {
         const double below = value_at();
         in[k][i] = x;
         // Central differences in fp64: truncation h^2 = 1e-10, rounding 1e-16 * |f| / h = 1e-9.
-        ASSERT_NEAR(gradient[i], (above - below) / (2 * h), 2e-6 * scale) << GetParam()->name << " input " << k << " element " << i;
+        ASSERT_NEAR(gradient[i], (above - below) / (2 * h), 2e-6 * scale)
+            << GetParam()->name << " input " << k << " element " << i;
       }
     }
   }
@@ -239,7 +267,9 @@ TEST_P(Sweep, SinglePrecisionMatchesDouble) {
   for (const Sample& sample : samples()) {
     const std::vector<Tensor> in = sample_inputs(sample);
     const bool with_gradient = differentiable(*GetParam(), sample);
-    const auto graph_of = [&](DType real) { return with_gradient ? gradient_case(sample, real) : GradientCase{build(sample, real), {}, {}}; };
+    const auto graph_of = [&](DType real) {
+      return with_gradient ? gradient_case(sample, real) : GradientCase{build(sample, real), {}, {}};
+    };
     const GradientCase single = graph_of(DType::kF32), twice = graph_of(DType::kF64);
     const auto a = run_gradient(single, single.built->graph, in), b = run_gradient(twice, twice.built->graph, in);
     // Sums of up to 300 terms of size 1 in fp32.
@@ -252,7 +282,8 @@ TEST_P(Sweep, HalfPrecisionStaysNearSingle) {
   for (const Sample& sample : samples()) {
     const std::vector<Tensor> in = sample_inputs(sample);
     const bool with_gradient = differentiable(*GetParam(), sample);
-    const GradientCase c = with_gradient ? gradient_case(sample, DType::kF32) : GradientCase{build(sample, DType::kF32), {}, {}};
+    const GradientCase c =
+        with_gradient ? gradient_case(sample, DType::kF32) : GradientCase{build(sample, DType::kF32), {}, {}};
     const Graph cast_graph = apply_precision(c.built->graph, bf16);
     ASSERT_EQ(find_violation(cast_graph), "");
     const auto a = run_gradient(c, c.built->graph, in), b = run_gradient(c, cast_graph, in);
@@ -264,7 +295,8 @@ TEST_P(Sweep, HalfPrecisionStaysNearSingle) {
 TEST_P(Sweep, ThreadsDoNotChangeBits) {
   for (const Sample& sample : samples()) {
     const std::vector<Tensor> in = sample_inputs(sample);
-    const GradientCase c = differentiable(*GetParam(), sample) ? gradient_case(sample, DType::kF32) : GradientCase{build(sample, DType::kF32), {}, {}};
+    const GradientCase c = differentiable(*GetParam(), sample) ? gradient_case(sample, DType::kF32)
+                                                               : GradientCase{build(sample, DType::kF32), {}, {}};
     const auto one = run_gradient(c, c.built->graph, in, 1);
     expect_equal(one, run_gradient(c, c.built->graph, in, 3), GetParam()->name);
   }
@@ -275,7 +307,8 @@ TEST_P(Sweep, ThreadsDoNotChangeBits) {
 TEST_P(Sweep, NoOrderOfTilesChangesBits) {
   for (const Sample& sample : samples()) {
     const std::vector<Tensor> in = sample_inputs(sample);
-    const GradientCase c = differentiable(*GetParam(), sample) ? gradient_case(sample, DType::kF32) : GradientCase{build(sample, DType::kF32), {}, {}};
+    const GradientCase c = differentiable(*GetParam(), sample) ? gradient_case(sample, DType::kF32)
+                                                               : GradientCase{build(sample, DType::kF32), {}, {}};
     const auto one = run_gradient(c, c.built->graph, in, 1);
     for (int threads : {2, 3, 7})
       expect_equal(one, run_gradient(c, c.built->graph, in, threads, Pool::Deal::kShuffled), GetParam()->name);
@@ -297,7 +330,8 @@ TEST_P(Sweep, ExpandEqualsTheFusedKernel) {
     const std::vector<Tensor> in = sample_inputs(sample);
     const auto fused = build(sample, DType::kF32);
     Built small{Graph(DType::kF32), {}, {}};
-    for (size_t k = 0; k < sample.in.size(); ++k) small.in.push_back(input(small.graph, "in" + std::to_string(k), sample.in[k], BufferClass::kActivations));
+    for (size_t k = 0; k < sample.in.size(); ++k)
+      small.in.push_back(input(small.graph, "in" + std::to_string(k), sample.in[k], BufferClass::kActivations));
     const Node& node = fused->graph.producer(fused->out[0].id);
     ASSERT_EQ(node.card, GetParam());
     small.out = GetParam()->expand(small.in, node.attrs.get());
@@ -316,7 +350,8 @@ TEST_P(Sweep, CostCountsAtLeastTheFloor) {
       if (node.card != GetParam()) continue;
       const Cost cost = node.card->cost(types_of(b->graph, node));
       EXPECT_GE(cost.bytes + cost.flops + cost.matmul_flops, 0) << GetParam()->name;
-      EXPECT_LE(cost.bytes, 1.001 * streamed(types_of(b->graph, node))) << GetParam()->name << ": the byte floor counts each tensor at most once";
+      EXPECT_LE(cost.bytes, 1.001 * streamed(types_of(b->graph, node)))
+          << GetParam()->name << ": the byte floor counts each tensor at most once";
     }
   }
 }
@@ -329,11 +364,13 @@ TEST(SweepCoverage, EveryCardIsReached) {
   for (const OpCard* card : all_cards()) {
     if (!card->samples) continue;
     for (const Sample& sample : card->samples()) {
-      const GradientCase c = differentiable(*card, sample) ? gradient_case(sample, DType::kF32) : GradientCase{build(sample, DType::kF32), {}, {}};
+      const GradientCase c = differentiable(*card, sample) ? gradient_case(sample, DType::kF32)
+                                                           : GradientCase{build(sample, DType::kF32), {}, {}};
       for (int n = 0; n < c.built->graph.node_count(); ++n) reached.insert(c.built->graph.node(n).card->name);
     }
   }
-  for (const OpCard* card : all_cards()) EXPECT_TRUE(reached.contains(card->name)) << card->name << " has no samples and no gradient rule uses it";
+  for (const OpCard* card : all_cards())
+    EXPECT_TRUE(reached.contains(card->name)) << card->name << " has no samples and no gradient rule uses it";
 }
 
 }  // namespace

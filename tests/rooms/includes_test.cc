@@ -13,12 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::map<std::string, std::set<std::string>> kMayInclude = {
-    {"core", {}},
-    {"ops", {"core"}},
-    {"model", {"core", "ops"}},
-    {"data", {"core"}},
-    {"checkpoints", {"core"}},
-    {"launcher", {"core", "ops", "model", "data", "checkpoints"}},
+    {"core", {}},       {"ops", {"core"}},         {"model", {"core", "ops"}},
+    {"data", {"core"}}, {"checkpoints", {"core"}}, {"launcher", {"core", "ops", "model", "data", "checkpoints"}},
 };
 
 // Includes of other rooms that a room's files may not make, as "file includes other/header.h".
