@@ -98,9 +98,9 @@ TEST(Idx, AWrongMagicNumberIsNamed) {
   SmallIdx empty;
   empty.images.clear();
   EXPECT_TRUE(says(empty.io_error(), {"expected 00000803"}));
-  SmallIdx stub;
-  stub.images.resize(9);
-  EXPECT_TRUE(says(stub.io_error(), {"9 bytes, its header alone has 16"}));
+  SmallIdx shortened;
+  shortened.images.resize(9);
+  EXPECT_TRUE(says(shortened.io_error(), {"9 bytes, its header alone has 16"}));
 }
 
 TEST(Idx, ExtentsThatDoNotMatchTheBytesAreRefused) {
