@@ -3,22 +3,20 @@
 #include <algorithm>
 
 #include "core/op_card.h"
+#include "core/windows.h"
 
 namespace shardit {
 namespace {
 
 // The steps whose end `node` needs: the producers of what it reads, and the readers of what it overwrites. An input is
 // there before the graph runs; its step signals nothing, so that waiting for it would prove nothing.
-std::vector<int> dependencies(const Graph& graph, const std::vector<std::vector<int>>& consumers, int index) {
+std::vector<int> dependencies(const Graph& graph, const std::vector<Extent>& extents,
+                              const std::vector<std::vector<int>>& consumers, int index) {
   std::vector<int> result;
-  const Node& node = graph.node(index);
-  for (int v : node.in)
+  for (int v : graph.node(index).in)
     if (graph.producer(v).card != &input_card) result.push_back(graph.info(v).node);
-  if (node.card->alias)
-    for (const Alias& alias : node.card->alias(types_of(graph, node)))
-      if (alias.kind == Alias::kUpdate)
-        for (int reader : consumers[node.in[alias.in]])
-          if (reader < index) result.push_back(reader);
+  for (int reader : readers_of_overwritten(graph, extents, consumers, index))
+    if (reader < index) result.push_back(reader);
   return result;
 }
 
@@ -33,6 +31,7 @@ void join(std::array<int, kStreams>& seen, const Step& before) {
 Schedule schedule(const Graph& graph) {
   Schedule result;
   const auto consumers = graph.consumers();
+  const std::vector<Extent> extents = find_extents(graph);
   std::array<int, kStreams> length = {};
   std::array<int, kStreams> last = {-1, -1, -1};
   for (int n = 0; n < graph.node_count(); ++n) {
@@ -40,7 +39,7 @@ Schedule schedule(const Graph& graph) {
     const int s = static_cast<int>(step.stream);
     step.position = length[s]++;
     if (last[s] >= 0) join(step.seen, result.steps[last[s]]);
-    for (int d : dependencies(graph, consumers, n)) {
+    for (int d : dependencies(graph, extents, consumers, n)) {
       const Step& before = result.steps[d];
       if (step.seen[static_cast<int>(before.stream)] > before.position) continue;  // already proven
       step.waits.push_back(d);

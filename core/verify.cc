@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 #include "core/error.h"
 #include "core/op_card.h"
+#include "core/windows.h"
 
 namespace shardit {
 namespace {
@@ -62,14 +63,19 @@ std::string check_windows(const NodeTypes& types, const Node& node) {
   return "";
 }
 
-// After an in-place update nobody may read the old value.
-std::string check_updates(const Graph& graph, const std::vector<std::vector<int>>& consumers, int index) {
-  const Node& node = graph.node(index);
-  if (!node.card->alias) return "";
-  for (const Alias& alias : node.card->alias(types_of(graph, node))) {
-    if (alias.kind != Alias::kUpdate) continue;
-    for (int reader : consumers[node.in[alias.in]])
-      if (reader > index) return "updates a value in place that " + graph.node(reader).label + " still reads";
+// After an in-place update nobody may read the old value, nor a view of it.
+std::string check_updates(const Graph& graph, const std::vector<Extent>& extents,
+                          const std::vector<std::vector<int>>& consumers, int index) {
+  for (int reader : readers_of_overwritten(graph, extents, consumers, index))
+    if (reader > index) return "updates a value in place that " + graph.node(reader).label + " still reads";
+  return "";
+}
+
+// Whether every edge leads to a value that exists, so that types and aliases can be looked at.
+std::string check_all_edges(const Graph& graph) {
+  for (int i = 0; i < graph.node_count(); ++i) {
+    const std::string problem = check_edges(graph, i);
+    if (!problem.empty()) return describe(graph, i) + problem;
   }
   return "";
 }
@@ -77,16 +83,17 @@ std::string check_updates(const Graph& graph, const std::vector<std::vector<int>
 }  // namespace
 
 std::string find_violation(const Graph& graph) {
-  const auto consumers = graph.consumers();
+  if (const std::string problem = check_all_edges(graph); !problem.empty()) return problem;
   for (int i = 0; i < graph.node_count(); ++i) {
-    const Node& node = graph.node(i);
-    std::string problem = check_edges(graph, i);
-    if (problem.empty()) {
-      const NodeTypes types = types_of(graph, node);
-      problem = check_shapes(types, node);
-      if (problem.empty()) problem = check_windows(types, node);
-      if (problem.empty()) problem = check_updates(graph, consumers, i);
-    }
+    const NodeTypes types = types_of(graph, graph.node(i));
+    std::string problem = check_shapes(types, graph.node(i));
+    if (problem.empty()) problem = check_windows(types, graph.node(i));
+    if (!problem.empty()) return describe(graph, i) + problem;
+  }
+  const auto consumers = graph.consumers();
+  const std::vector<Extent> extents = find_extents(graph);
+  for (int i = 0; i < graph.node_count(); ++i) {
+    const std::string problem = check_updates(graph, extents, consumers, i);
     if (!problem.empty()) return describe(graph, i) + problem;
   }
   return "";

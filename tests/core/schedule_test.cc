@@ -40,5 +40,24 @@ TEST(Schedule, AnUpdateWaitsForReadersOnOtherStreams) {
   EXPECT_EQ(schedule(g).steps[2].waits, std::vector<int>{1});
 }
 
+TEST(Schedule, AnUpdateWaitsForReadersOfViewsOnOtherStreams) {
+  Graph g;
+  const Value x = in(g, "x"), view = g.add1(test::view, {x});
+  g.add1(test::wire, {view});
+  g.add1(test::update, {x});
+  EXPECT_EQ(schedule(g).steps[3].waits, std::vector<int>{2});
+}
+
+// An input signals nothing: waiting for it would be no proof that what stands before it is over.
+TEST(Schedule, NothingWaitsForAnInput) {
+  Graph g;
+  g.add1(test::plain, {in(g, "x")});
+  const Value late = in(g, "late");
+  g.add1(test::wire, {late});
+  const Schedule s = schedule(g);
+  EXPECT_TRUE(s.steps[3].waits.empty());
+  EXPECT_FALSE(s.happens_before(1, 3));
+}
+
 }  // namespace
 }  // namespace shardit

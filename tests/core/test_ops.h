@@ -37,6 +37,20 @@ inline const OpCard update = [] {
   c.alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kUpdate, 0, 0}}; };
   return c;
 }();
+inline const OpCard view = [] {  // the same bytes
+  OpCard c = card("view");
+  c.cpu = [](const KernelArgs&) {};
+  c.alias = [](const NodeTypes&) { return std::vector{Alias{Alias::kView, 0, 0}}; };
+  return c;
+}();
+
+// One half of the bytes.
+template <int kHalf> inline const OpCard half = [] {
+  OpCard c = view;
+  c.shape = [](const NodeTypes& n) { return std::vector{Type{n.in[0].dtype, {n.in[0].shape[0] / 2}}}; };
+  c.alias = [](const NodeTypes& n) { return std::vector{Alias{Alias::kView, 0, 0, kHalf * n.in[0].shape[0] / 2}}; };
+  return c;
+}();
 
 inline Value in(Graph& g, const std::string& name, int64_t n = 64) {
   return input(g, name, {DType::kF32, {n}}, BufferClass::kActivations);

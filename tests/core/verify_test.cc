@@ -38,6 +38,32 @@ TEST(Verify, FindsAReaderOfAnOverwrittenValue) {
   EXPECT_NE(find_violation(g).find("still reads"), std::string::npos);
 }
 
+TEST(Verify, FindsAReaderOfAViewOfAnOverwrittenValue) {
+  Graph g;
+  const Value x = in(g, "x"), view = g.add1(test::view, {x});
+  g.add1(test::update, {x});
+  g.add1(test::plain, {view});
+  EXPECT_NE(find_violation(g).find("still reads"), std::string::npos);
+}
+
+TEST(Verify, FindsAReaderOfWhatIsOverwrittenThroughAView) {
+  Graph g;
+  const Value x = in(g, "x");
+  g.add1(test::update, {g.add1(test::view, {x})});
+  g.add1(test::plain, {x});
+  EXPECT_NE(find_violation(g).find("still reads"), std::string::npos);
+}
+
+TEST(Verify, AcceptsAReaderOfTheOtherHalf) {
+  Graph g;
+  const Value x = in(g, "x"), first = g.add1(test::half<0>, {x}), second = g.add1(test::half<1>, {x});
+  g.add1(test::update, {first});
+  g.add1(test::plain, {second});
+  EXPECT_EQ(find_violation(g), "");
+  g.add1(test::plain, {first});
+  EXPECT_NE(find_violation(g).find("still reads"), std::string::npos);
+}
+
 TEST(Verify, NamesTheNode) {
   Graph g;
   const auto scope = g.scope("blocks.7.attn");
