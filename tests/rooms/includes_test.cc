@@ -13,8 +13,13 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::map<std::string, std::set<std::string>> kMayInclude = {
-    {"core", {}},       {"ops", {"core"}},         {"model", {"core", "ops"}},
-    {"data", {"core"}}, {"checkpoints", {"core"}}, {"launcher", {"core", "ops", "model", "data", "checkpoints"}},
+    {"core", {}},
+    {"ops", {"core"}},
+    {"dist", {"core", "ops"}},
+    {"model", {"core", "ops"}},
+    {"data", {"core"}},
+    {"checkpoints", {"core", "dist"}},
+    {"launcher", {"core", "ops", "dist", "model", "data", "checkpoints"}},
 };
 
 // Includes of other rooms that a room's files may not make, as "file includes other/header.h".

@@ -1,0 +1,37 @@
+// All ranks of a job, and the groups they form.
+//
+//   SingleWorld    one rank, no transport
+//   ThreadWorld    every rank a thread of this process: for tests, with injected delays, drops and kills
+//   MpiWorld       every rank a process, started by mpirun or srun
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dist/communicator.h"
+
+namespace shardit {
+
+class World {
+ public:
+  virtual ~World() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual int local_rank() const = 0;  // among the ranks of this node
+  virtual int local_size() const = 0;
+
+  // A communicator among `ranks` (world numbers, ascending, this rank among them); its rank i is ranks[i]. Collective
+  // over the whole world: every rank calls it with the group it belongs to, all in the same order, under one name.
+  virtual std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int>& ranks) = 0;
+
+  // A communicator among all ranks.
+  std::unique_ptr<Communicator> make_group(const std::string& name);
+
+  // This rank cannot go on: ends the others, wherever they wait, with a CommError (threads) or the job (MPI).
+  virtual void abort(int exit_code, const std::string& why) = 0;
+};
+
+std::unique_ptr<World> make_single_world();
+
+}  // namespace shardit
