@@ -2,13 +2,19 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <vector>
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/wire_thread.h"
 
 namespace shardit {
 namespace {
 
+// The compute and copy streams are the calling thread: what they were given is over when a call returns. The wire stream
+// is a thread of its own, started by its first kernel. So a kernel on the wire never has to wait for the other streams,
+// only they for it.
 class CpuDevice : public Device {
  public:
   const char* name() const override { return "cpu"; }
@@ -22,12 +28,29 @@ class CpuDevice : public Device {
   }
   void release(void* memory, size_t bytes) override { munmap(memory, bytes); }
 
-  void launch(Stream, const OpCard& card, const KernelArgs& args) override { card.cpu(args); }
+  void launch(Stream stream, const OpCard& card, const KernelArgs& args) override {
+    if (stream != Stream::kWire) return card.cpu(args);
+    if (!wire_) wire_.emplace();
+    wire_->issue(card, args);
+  }
   void copy_in(Stream, void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
   void copy_out(Stream, void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
-  void record(Stream, int) override {}
-  void wait(Stream, int) override {}
-  void synchronize() override {}
+
+  void record(Stream stream, int event) override {
+    if (event >= static_cast<int>(issued_at_.size())) issued_at_.resize(static_cast<size_t>(event) + 1, 0);
+    issued_at_[event] = stream == Stream::kWire && wire_ ? wire_->issued() : 0;
+  }
+  void wait(Stream stream, int event) override {
+    if (stream == Stream::kWire || event >= static_cast<int>(issued_at_.size()) || issued_at_[event] == 0) return;
+    wire_->wait_for(issued_at_[event]);
+  }
+  void synchronize() override {
+    if (wire_) wire_->drain();
+  }
+
+ private:
+  std::vector<uint64_t> issued_at_;  // by event: kernels on the wire when it was last recorded; 0 for other streams
+  std::optional<WireThread> wire_;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Where kernels run, in as few calls as an executor needs. Every call but allocate and release is asynchronous on a
-// device that has queues; the CPU runs everything in the order it is issued, which is a legal order of the schedule.
+// device that has queues. The CPU computes in the calling thread and has a thread for the wire.
 #pragma once
 
 #include <cstddef>

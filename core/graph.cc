@@ -29,6 +29,7 @@ std::vector<Value> Graph::add(const OpCard& card, const std::vector<Value>& in, 
   node.unit = unit_;
   node.where = where_;
   node.backward = backward_;
+  node.stream = card.stream;
   std::vector<Type> out_types;
   try {
     out_types = card.shape(types);
@@ -119,6 +120,7 @@ std::string Graph::dump() const {
     if (node.where.line() != 0)
       text += "  " + std::filesystem::path(node.where.file_name()).filename().string() + ":" +
               std::to_string(node.where.line());
+    for (int n : node.after) text += "  after " + nodes_[n].label;
     text += "\n";
   }
   return text;

@@ -15,6 +15,7 @@
 
 #include "core/dtype.h"
 #include "core/shape.h"
+#include "core/stream.h"
 
 namespace shardit {
 
@@ -68,6 +69,9 @@ struct Node {
   std::source_location where;
   bool backward = false;
   int recompute_of = -1;  // the node this one replays, or -1
+  Stream stream = Stream::kCompute;  // the card's, unless a pass moved it
+  std::vector<int> after;  // nodes that must be over before this one starts, though it reads nothing of theirs: how a
+                           // pass bounds what is in flight between streams
 
   template <typename T> const T& attr() const { return static_cast<const T&>(*attrs); }
 };

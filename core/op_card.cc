@@ -8,6 +8,7 @@ Cost& Cost::operator+=(const Cost& o) {
   matmul_flops += o.matmul_flops;
   flops += o.flops;
   bytes += o.bytes;
+  wire_bytes += o.wire_bytes;
   return *this;
 }
 

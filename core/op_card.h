@@ -26,6 +26,7 @@ struct Cost {
   double matmul_flops = 0;  // 2 per multiply-add of matrix products: what MFU counts
   double flops = 0;         // all others
   double bytes = 0;         // read and written once each: the floor of a memory-bound kernel
+  double wire_bytes = 0;    // sent by one rank to others
   Cost& operator+=(const Cost& o);
 };
 

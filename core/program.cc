@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <chrono>
 #include <set>
 
 #include <glog/logging.h>
@@ -37,6 +38,7 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
     for (const Launch& launch : launches_.back()) used.insert(launch.step->stream);
     used.erase(Stream::kCompute);
     side_streams_.emplace_back(used.begin(), used.end());
+    waited_at_end_.push_back(waits_of("end of " + compiled_.graphs[g].name));
   }
 }
 
@@ -71,6 +73,11 @@ std::vector<Program::Launch> Program::bind(int g) {
     launch.step = &step;
     launch.index = static_cast<int>(s);
     launch.signals = awaited[s];
+    for (int w : step.waits) {
+      const Node& other = graph.node(schedule.steps[w].node);
+      const bool counts = step.stream == Stream::kCompute && schedule.steps[w].stream == Stream::kWire;
+      launch.waited.push_back(counts ? waits_of(other.unit.empty() ? other.label : other.unit) : -1);
+    }
     for (int slot = 0; slot < 2; ++slot) {
       launch.in[slot] = refs(g, node.in, slot);
       launch.out[slot] = refs(g, node.out, slot);
@@ -87,13 +94,18 @@ void Program::run(int g, int slot) {
   fork(g);
   for (const Launch& launch : launches_[g]) {
     const Step& step = *launch.step;
-    for (int event : step.waits) device_.wait(step.stream, event);
+    for (size_t w = 0; w < step.waits.size(); ++w) {
+      if (launch.waited[w] < 0)
+        device_.wait(step.stream, step.waits[w]);
+      else
+        wait_for_wire(step.waits[w], launch.waited[w]);
+    }
     const KernelArgs args{.in = launch.in[slot],
                           .out = launch.out[slot],
                           .attrs = launch.node->attrs.get(),
                           .prepared = launch.prepared.get(),
                           .workspace = launch.workspace,
-                          .pool = &pool_};
+                          .pool = step.stream == Stream::kCompute ? &pool_ : &wire_pool_};
     device_.launch(step.stream, *launch.node->card, args);
     if (launch.signals) device_.record(step.stream, launch.index);
     if (observer_) {
@@ -117,8 +129,30 @@ void Program::join(int g) {
   int event = static_cast<int>(compiled_.schedules[g].steps.size());
   for (Stream side : side_streams_[g]) {
     device_.record(side, ++event);
-    device_.wait(Stream::kCompute, event);
+    if (side == Stream::kWire)
+      wait_for_wire(event, waited_at_end_[g]);
+    else
+      device_.wait(Stream::kCompute, event);
   }
+}
+
+int Program::waits_of(const std::string& label) {
+  for (size_t i = 0; i < waited_.size(); ++i)
+    if (waited_[i].label == label) return static_cast<int>(i);
+  waited_.push_back({label, 0});
+  return static_cast<int>(waited_.size()) - 1;
+}
+
+void Program::wait_for_wire(int event, int waited) {
+  const auto begin = std::chrono::steady_clock::now();
+  device_.wait(Stream::kCompute, event);
+  waited_[waited].ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double Program::waited_ms() const {
+  double ms = 0;
+  for (const Waited& w : waited_) ms += w.ms;
+  return ms;
 }
 
 int Program::index_of(const std::string& graph) const {

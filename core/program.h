@@ -58,6 +58,14 @@ class Program {
   // A value of a graph by output name, valid until another graph runs; for tests.
   TensorRef output(const std::string& graph, const std::string& name);
 
+  // How long the compute stream has stood waiting for the wire, in all runs so far.
+  struct Waited {
+    std::string label;  // for what: the unit of the collective, or "end of GRAPH"
+    double ms = 0;
+  };
+  const std::vector<Waited>& waited() const { return waited_; }
+  double waited_ms() const;
+
   const MemoryPlan& memory() const { return compiled_.memory; }
   int64_t allocated_bytes() const { return allocated_bytes_; }
   const Graph& graph(int i) const { return compiled_.graphs[i].graph; }
@@ -68,12 +76,15 @@ class Program {
     const Step* step;
     int index;
     bool signals;                          // another stream waits for it
+    std::vector<int> waited;               // per wait of the step: where its time is counted, -1 if nowhere
     std::vector<TensorRef> in[2], out[2];  // by slot
     std::unique_ptr<Prepared> prepared;
     std::byte* workspace;
   };
 
   std::vector<Launch> bind(int graph);
+  int waits_of(const std::string& label);
+  void wait_for_wire(int event, int waited);
   std::vector<TensorRef> refs(int graph, const std::vector<int>& values, int slot);
   void fork(int graph);
   void join(int graph);
@@ -82,10 +93,13 @@ class Program {
   CompiledProgram compiled_;
   Device& device_;
   Pool& pool_;
+  Pool wire_pool_{1};  // kernels of the wire stream compute on their own thread, beside the compute stream
   std::byte* arena_ = nullptr;
   int64_t allocated_bytes_ = 0;
   std::vector<std::vector<Launch>> launches_;      // by graph
   std::vector<std::vector<Stream>> side_streams_;  // by graph: the streams beside the compute stream that it uses
+  std::vector<int> waited_at_end_;                 // by graph: where the wait for its wire is counted
+  std::vector<Waited> waited_;
   Observer observer_;
 };
 

@@ -22,6 +22,10 @@ Node Rebuild::renamed(int index, const View& reads) const {
     v = reads[v];
   }
   if (node.recompute_of >= 0) node.recompute_of = nodes_[node.recompute_of];
+  for (int& n : node.after) {
+    CHECK_GE(nodes_[n], 0) << node.label << " waits for a node that was removed";
+    n = nodes_[n];
+  }
   return node;
 }
 

@@ -8,8 +8,9 @@
 namespace shardit {
 namespace {
 
-// The steps whose end `node` needs: the producers of what it reads, and the readers of what it overwrites. An input is
-// there before the graph runs; its step signals nothing, so that waiting for it would prove nothing.
+// The steps whose end `node` needs: the producers of what it reads, the readers of what it overwrites, and what a pass
+// put before it. An input is there before the graph runs; its step signals nothing, so that waiting for it would prove
+// nothing.
 std::vector<int> dependencies(const Graph& graph, const std::vector<Extent>& extents,
                               const std::vector<std::vector<int>>& consumers, int index) {
   std::vector<int> result;
@@ -17,6 +18,7 @@ std::vector<int> dependencies(const Graph& graph, const std::vector<Extent>& ext
     if (graph.producer(v).card != &input_card) result.push_back(graph.info(v).node);
   for (int reader : readers_of_overwritten(graph, extents, consumers, index))
     if (reader < index) result.push_back(reader);
+  for (int before : graph.node(index).after) result.push_back(before);
   return result;
 }
 
@@ -35,7 +37,7 @@ Schedule schedule(const Graph& graph) {
   std::array<int, kStreams> length = {};
   std::array<int, kStreams> last = {-1, -1, -1};
   for (int n = 0; n < graph.node_count(); ++n) {
-    Step step{.node = n, .stream = graph.node(n).card->stream};
+    Step step{.node = n, .stream = graph.node(n).stream};
     const int s = static_cast<int>(step.stream);
     step.position = length[s]++;
     if (last[s] >= 0) join(step.seen, result.steps[last[s]]);

@@ -29,8 +29,8 @@ struct Schedule {
   }
 };
 
-// Keeps the graph's order on every stream and waits exactly where a value crosses streams, or where a step overwrites
-// in place what another stream reads.
+// Keeps the graph's order on every stream and waits exactly where a value crosses streams, where a step overwrites in
+// place what another stream reads, and where a pass asked for it (Node::after).
 Schedule schedule(const Graph& graph);
 
 }  // namespace shardit

@@ -20,6 +20,10 @@ std::string check_edges(const Graph& graph, int index) {
     if (v < 0 || v >= graph.value_count()) return "reads a value that does not exist";
     if (graph.info(v).node >= index) return "reads a value before it is made";
   }
+  for (int before : node.after) {
+    if (before < 0 || before >= index) return "waits for a node that does not stand before it";
+    if (graph.node(before).card == &input_card) return "waits for an input, which signals nothing";
+  }
   for (size_t i = 0; i < node.out.size(); ++i) {
     const ValueInfo& info = graph.info(node.out[i]);
     if (info.node != index || info.output != static_cast<int>(i)) return "an output names another producer";

@@ -7,7 +7,8 @@
 
 namespace shardit {
 
-// Checks that: every input is made before it is read and every output's producer is right; labels are not empty; the
+// Checks that: every input is made before it is read, every node waited for stands before, every output's producer is
+// right; labels are not empty; the
 // card's shape rule gives the shapes that stand there; windows (kView, kPlace) lie inside the larger tensor and have
 // its type; a value that an in-place update overwrites is not read afterwards and not updated twice.
 // Returns the first violation as text, empty if there is none.

@@ -143,6 +143,11 @@ void forget_overwritten(std::vector<Value>& values) {
   std::erase_if(values, [&](Value v) { return v.id != last.id && extents[v.id].overlaps(extents[last.id]); });
 }
 
+// Node `n` waits for node `other`, if that one stands before and signals.
+void wait_for_any(Graph& g, int n, int other) {
+  if (other < n && g.node(other).card != &input_card) g.node(n).after.push_back(other);
+}
+
 // 40 nodes on three streams, in place and not, and inputs between them. A value that was overwritten is not read again.
 Graph random_graph(uint64_t trial, const std::string& from, const std::string& to) {
   const Philox philox(17, Purpose::kSynthetic);
@@ -158,6 +163,7 @@ Graph random_graph(uint64_t trial, const std::string& from, const std::string& t
     const OpCard* card = cards[pick(std::size(cards))];
     const size_t a = pick(values.size()), b = pick(values.size());
     values.push_back(card == &test::view ? g.add1(*card, {values[a]}) : g.add1(*card, {values[a], values[b]}));
+    if (pick(6) == 0) wait_for_any(g, g.info(values.back().id).node, pick(g.node_count()));
     if (card == &test::update || card == &wire_update) forget_overwritten(values);
   }
   g.keep(g.add1(test::plain, {values.back()}), to);

@@ -48,6 +48,25 @@ TEST(Schedule, AnUpdateWaitsForReadersOfViewsOnOtherStreams) {
   EXPECT_EQ(schedule(g).steps[3].waits, std::vector<int>{2});
 }
 
+TEST(Schedule, WaitsForWhatAPassPutBefore) {
+  Graph g;
+  const Value x = in(g, "x");
+  const int first = g.info(g.add1(test::wire, {x}).id).node, next = g.info(g.add1(test::plain, {x}).id).node;
+  EXPECT_FALSE(schedule(g).happens_before(first, next));
+  g.node(next).after = {first};
+  const Schedule s = schedule(g);
+  EXPECT_EQ(s.steps[next].waits, std::vector<int>{first});
+  EXPECT_TRUE(s.happens_before(first, next));
+}
+
+TEST(Schedule, PutsANodeOnTheStreamThatAPassChose) {
+  Graph g;
+  const Value x = in(g, "x");
+  const int moved = g.info(g.add1(test::plain, {x}).id).node;
+  g.node(moved).stream = Stream::kWire;
+  EXPECT_EQ(schedule(g).steps[moved].stream, Stream::kWire);
+}
+
 // An input signals nothing: waiting for it would be no proof that what stands before it is over.
 TEST(Schedule, NothingWaitsForAnInput) {
   Graph g;

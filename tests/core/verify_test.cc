@@ -23,6 +23,17 @@ TEST(Verify, FindsAReadBeforeTheValueIsMade) {
   EXPECT_NE(find_violation(g).find("before it is made"), std::string::npos);
 }
 
+TEST(Verify, FindsAWaitForALaterNodeOrAnInput) {
+  Graph g;
+  const Value x = in(g, "x");
+  g.add1(test::plain, {x});
+  g.add1(test::plain, {x});
+  g.node(1).after = {2};
+  EXPECT_NE(find_violation(g).find("does not stand before it"), std::string::npos);
+  g.node(1).after = {0};
+  EXPECT_NE(find_violation(g).find("which signals nothing"), std::string::npos);
+}
+
 TEST(Verify, FindsAShapeThatTheRuleDoesNotGive) {
   Graph g;
   const Value a = g.add1(test::plain, {in(g, "x")});
