@@ -1,6 +1,9 @@
 #include "core/layout.h"
 
+#include <algorithm>
 #include <utility>
+
+#include <glog/logging.h>
 
 namespace shardit {
 
@@ -27,6 +30,23 @@ const Param* Layout::find(const std::string& name) const {
     for (const Param& param : unit.params)
       if (param.name == name) return &param;
   return nullptr;
+}
+
+Layout Layout::padded(int shards) const {
+  Layout layout = *this;
+  for (Unit& unit : layout.units) unit.chunks = (unit.chunks + shards - 1) / shards * shards;
+  return layout;
+}
+
+std::vector<ParamPart> parts_in_shard(const Unit& unit, int shard, int shards) {
+  CHECK_EQ(unit.chunks % shards, 0) << unit.name << " is not padded for " << shards << " shards";
+  const int64_t size = unit.shard_elements(shards), begin = shard * size, end = begin + size;
+  std::vector<ParamPart> parts;
+  for (const Param& param : unit.params) {
+    const int64_t from = std::max(begin, param.offset()), to = std::min(end, param.offset() + param.numel());
+    if (from < to) parts.push_back({&param, from - param.offset(), to - from, from - begin});
+  }
+  return parts;
 }
 
 }  // namespace shardit

@@ -40,6 +40,7 @@ struct Unit {
   int64_t chunks = 0;
 
   int64_t elements() const { return chunks * kChunk; }
+  int64_t shard_elements(int shards) const { return chunks / shards * kChunk; }  // REQUIRES: shards divides chunks
   void add(std::string param_name, Shape shape, Init init);
 };
 
@@ -49,6 +50,18 @@ struct Layout {
   int64_t parameters() const;                        // elements of all tensors, without padding
   int64_t elements() const;                          // of all units, padding included
   const Param* find(const std::string& name) const;  // null if there is none
+
+  // The same with zero chunks at the end of each unit, so that `shards` divides its chunks.
+  Layout padded(int shards) const;
 };
+
+// The part of a tensor that lies in one shard of its unit: shard s of S is the s-th of S equal parts of the unit.
+struct ParamPart {
+  const Param* param = nullptr;
+  int64_t first = 0, count = 0;  // elements of the tensor
+  int64_t offset = 0;            // of element `first`, in elements from the shard's start
+};
+// Of all tensors that have elements there, in order. REQUIRES: shards divides the unit's chunks.
+std::vector<ParamPart> parts_in_shard(const Unit& unit, int shard, int shards);
 
 }  // namespace shardit

@@ -32,13 +32,12 @@ void fold_gradient(Graph& graph, const RunSetup& s, const Unit& unit, Value grad
     return;
   }
   // Groups of one are a plain left fold, as one group of all is.
-  const int64_t group = s.fold_group > 1 ? std::min(s.fold_group, s.rounds()) : s.rounds();
+  const FoldOrder order = {.terms = s.rounds(), .group = s.fold_group > 1 ? s.fold_group : s.rounds()};
   const Value sum = input(graph, name, flat(unit), BufferClass::kGradients);
-  if (group == s.rounds())
-    fold(sum, {}, gradient, counters, s.rounds(), group);
+  if (order.one_group())
+    fold(sum, {}, gradient, counters, order);
   else
-    fold(input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients), sum, gradient, counters, s.rounds(),
-         group);
+    fold(input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients), sum, gradient, counters, order);
 }
 
 }  // namespace

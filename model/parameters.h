@@ -1,4 +1,5 @@
-// A model's weights inside a graph: one input per unit, seen as named tensors.
+// A model's weights inside a graph: one input per unit, seen as named tensors. A unit is taken apart where the formula
+// first uses it, so that its gradient is whole as soon as its own backward is.
 #pragma once
 
 #include <map>
@@ -21,8 +22,15 @@ class Parameters {
   const std::vector<Value>& units() const { return units_; }  // what gradients are taken of
 
  private:
+  struct Place {
+    size_t unit, tensor;
+  };
+  void take_apart(size_t unit) const;
+
+  Layout layout_;
   std::vector<Value> units_;
-  std::map<std::string, Value> by_name_;
+  std::map<std::string, Place> places_;
+  mutable std::vector<std::vector<Value>> tensors_;  // by unit, empty until used
 };
 
 // The buffer of a unit, as above.

@@ -5,9 +5,8 @@
 //   - what lies below 2^-96 is rounded to nearest, per chunk, so the rounding does not depend on the order either;
 //   - a chunk sum of 2^38 or more (a chunk norm of 524288) or one that is not finite is left out and counted in the
 //     fourth number, the flag: gradient_norm then says "not finite" and nothing is updated;
-//   - limbs of different units or ranks may be added element by element, as int64: 15 spare bits in the lower limbs
-//   take
-//     32768 addends, the highest takes 2^24 chunks.
+//   - limbs of different units or ranks are added as int64 and carried, which gives one set of limbs whatever the
+//     order; the highest takes 2^24 chunks.
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
@@ -92,9 +91,21 @@ struct ClipAttrs : Attrs {
   std::string text() const override { return text_of(clip); }
 };
 
-void gradient_norm_cpu(const KernelArgs& k) {
+Limbs sum_of(std::span<const TensorRef> all) {
   Limbs sum;
-  for (const TensorRef& limbs : k.in) sum.add(limbs.as<int64_t>());
+  for (const TensorRef& limbs : all)
+    for (int64_t i = 0; i < limbs.numel(); i += kLimbs + 1) sum.add(limbs.as<int64_t>() + i);
+  return sum;
+}
+
+void require_limbs(const NodeTypes& n) {
+  for (const Type& type : n.in)
+    REQUIRE(type.dtype == DType::kI64 && type.shape.rank() == 1 && type.shape[0] % (kLimbs + 1) == 0,
+            "expects results of square_sum, " + type.str() + " is given");
+}
+
+void gradient_norm_cpu(const KernelArgs& k) {
+  const Limbs sum = sum_of(k.in);
   const double clip = k.attr<ClipAttrs>().clip;
   const bool finite = sum.at[kFlag] == 0;
   const double norm = finite ? std::sqrt(sum.value()) : std::nan("");
@@ -132,12 +143,30 @@ const OpCard square_sum_card = {
         },
 };
 
+const OpCard sum_limbs_card = {
+    .name = "sum_limbs",
+    .shape =
+        [](const NodeTypes& n) {
+          require_limbs(n);
+          return std::vector{kLimbType};
+        },
+    .cost = [](const NodeTypes& n) { return Cost{.bytes = streamed(n)}; },
+    .in_roles = {Role::kFixed},
+    .out_roles = {Role::kFixed},
+    .cpu = [](const KernelArgs& k) { std::copy_n(sum_of(k.in).at, kLimbs + 1, k.out[0].as<int64_t>()); },
+    .samples =
+        [] {
+          return Samples{{.in = {{DType::kF32, {kChunk}}, {DType::kF32, {2 * kChunk}}}, .build = [](auto& v) {
+                            return std::vector{gradient_norm({sum_limbs({square_sum(v[0]), square_sum(v[1])})}, 0)};
+                          }}};
+        },
+};
+
 const OpCard gradient_norm_card = {
     .name = "gradient_norm",
     .shape =
         [](const NodeTypes& n) {
-          for (const Type& type : n.in)
-            REQUIRE(type == kLimbType, "expects results of square_sum, " + type.str() + " is given");
+          require_limbs(n);
           return std::vector{Type{DType::kF64, {3}}};
         },
     .cost = [](const NodeTypes& n) { return Cost{.bytes = streamed(n)}; },
@@ -152,6 +181,8 @@ const OpCard gradient_norm_card = {
 };
 
 Value square_sum(Value flat) { return flat.graph->add1(square_sum_card, {flat}); }
+
+Value sum_limbs(const std::vector<Value>& limbs) { return limbs.at(0).graph->add1(sum_limbs_card, limbs); }
 
 Value gradient_norm(const std::vector<Value>& limbs, double clip) {
   REQUIRE(!limbs.empty(), "gradient_norm: needs the sums of at least one unit");

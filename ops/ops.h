@@ -97,7 +97,7 @@ Value linear_dgrad_gelu(Value dy, Value w, Value z);  // gelu_grad(z, linear_dgr
 
 // ---- keyed draws: `ids` (B) are global sample numbers ------------------------------------------------------------
 
-// [first + i] for i < count, first = counters[0] + counters[1] * count: step base and round of the micro-batch.
+// [first + i] for i < count, first = counters[0] + counters[1] * count: the step's first sample, the micro-batch in it.
 Value sample_ids(Value counters, int64_t count);
 // (B, per_image…), real. `lane` (1), int64, tells a sampler's steps apart; empty: lane 0.
 Value draw_normal(Value ids, Shape per_image, uint64_t seed, Purpose purpose, Value lane = {});
@@ -146,15 +146,27 @@ Value learned_noise(Value v, Value z, Value bounds);
 // ---- optimizer ---------------------------------------------------------------------------------------------------
 
 // The sum of squares of a flat buffer of whole chunks, exact in any order: three limbs and a flag, int64 (4). Results
-// of parts of a buffer may be added element by element, in any order. The flag counts chunks that are not finite.
+// of parts of a buffer may be added, in any order. The flag counts chunks that are not finite.
 Value square_sum(Value flat);
-// Limbs of all units -> (norm, clip factor, finite), fp64: min(1, clip / norm), where clip <= 0 means no clipping. The
+Value sum_limbs(const std::vector<Value>& limbs);  // of several results, or of several in one buffer (4 n)
+// Limbs of all units and ranks -> (norm, clip factor, finite), fp64: min(1, clip / norm), where clip <= 0 means no clipping. The
 // norm is NaN where it is not finite.
 Value gradient_norm(const std::vector<Value>& limbs, double clip);
-// The fixed two-level order of micro-batch gradients, one round: counters[1] says which. inner and outer are updated in
-// place and returned; the last one is the sum after the last round. With rounds <= group there is one group: outer is
-// empty. `gradient` comes in the type it is rounded to, fp32 or a cast to precision.reduce; sums are fp32.
-std::vector<Value> fold(Value inner, Value outer, Value gradient, Value counters, int64_t rounds, int64_t group);
+// The fixed two-level order in which the terms of a step, the gradients of its micro-batches, are summed.
+struct FoldOrder {
+  int64_t terms = 1;          // of the step
+  int64_t group = 8;          // consecutive terms that are summed among themselves first
+  int64_t per_round = 1;      // terms that a round brings
+  int64_t micro_batches = 1;  // that a round computes, one per rank: counters[1] / micro_batches is the round
+  bool one_group() const { return terms <= group; }
+};
+// One round: `gradient` (per_round * n) joins inner (n) and outer (n), which are updated in place and returned; the last
+// one is the sum after the last round. With one_group() outer is empty. `gradient` comes in the type it is rounded to,
+// fp32 or a cast to precision.reduce; sums are fp32.
+std::vector<Value> fold(Value inner, Value outer, Value gradient, Value counters, const FoldOrder& order);
+// Terms (groups * group * n) to the sums of each group (groups * n), fp32: the inner half of the order, for terms of
+// whole groups that are at one place.
+Value sum_groups(Value terms, int64_t groups, int64_t group);
 
 struct AdamWAttrs : Attrs {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;

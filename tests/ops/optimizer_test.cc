@@ -120,40 +120,79 @@ std::vector<float> documented_fold(const std::vector<std::vector<float>>& terms,
   return total;
 }
 
-void expect_folds(int64_t rounds, int64_t group) {
-  const int64_t n = 300;
-  const Type flat = {DType::kF32, {n}};
-  Case c;
-  const Value inner = c.in("inner", flat), outer = rounds > group ? c.in("outer", flat) : Value{};
-  const Value counters = c.in("counters", {DType::kI64, {2}});
-  c.out("sum", fold(inner, outer, c.in("g", flat), counters, rounds, group).back());
-  c.compile();
-  c.set("inner", std::vector<float>(n, NAN));
-  if (outer) c.set("outer", std::vector<float>(n, NAN));
+constexpr int64_t kFolded = 300;  // elements
+
+// `count` terms, with a first element that an accumulator which starts from zero would turn from -0 to 0.
+std::vector<std::vector<float>> fold_terms(int64_t count) {
   std::vector<std::vector<float>> terms;
-  for (int64_t r = 0; r < rounds; ++r) {
-    terms.push_back(normals(r, n, std::ldexp(1.0f, static_cast<int>(r % 5))));
-    terms.back()[0] = -0.0f;  // an accumulator that starts from zero would lose its sign
-    c.set("g", terms.back());
-    c.set("counters", std::vector<int64_t>{1000, r});
+  for (int64_t t = 0; t < count; ++t) {
+    terms.push_back(normals(t, kFolded, std::ldexp(1.0f, static_cast<int>(t % 5))));
+    terms.back()[0] = -0.0f;
+  }
+  return terms;
+}
+
+// Terms [first, first + count), one after another.
+std::vector<float> joined(const std::vector<std::vector<float>>& terms, int64_t first, int64_t count) {
+  std::vector<float> all;
+  for (int64_t t = first; t < first + count; ++t) all.insert(all.end(), terms[t].begin(), terms[t].end());
+  return all;
+}
+
+void expect_bits(const std::vector<float>& sum, const std::vector<float>& expected, const std::string& what) {
+  ASSERT_EQ(sum.size(), expected.size());
+  for (size_t i = 0; i < sum.size(); ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(sum[i]), std::bit_cast<uint32_t>(expected[i])) << what << ", " << i;
+}
+
+// The order in which `ranks` ranks bring `count` terms, folded by rank `rank`. With `inner_first`, whole groups are
+// summed before they travel.
+void expect_folds(int64_t count, int64_t group, int64_t ranks, int64_t rank, bool inner_first = false) {
+  const Type flat = {DType::kF32, {kFolded}};
+  Case c;
+  const FoldOrder order = inner_first ? FoldOrder{count / group, count / group, ranks / group, ranks}
+                                      : FoldOrder{count, group, ranks, ranks};
+  const Value inner = c.in("inner", flat), outer = order.one_group() ? Value{} : c.in("outer", flat);
+  const Value counters = c.in("counters", {DType::kI64, {2}});
+  Value terms_of_round = c.in("g", {DType::kF32, {ranks * kFolded}});
+  if (inner_first) terms_of_round = sum_groups(terms_of_round, ranks / group, group);
+  c.out("sum", fold(inner, outer, terms_of_round, counters, order).back());
+  c.compile();
+  c.set("inner", std::vector<float>(kFolded, NAN));
+  if (outer) c.set("outer", std::vector<float>(kFolded, NAN));
+  const auto terms = fold_terms(count);
+  for (int64_t first = 0; first < count; first += ranks) {
+    c.set("g", joined(terms, first, ranks));
+    c.set("counters", std::vector<int64_t>{1000, first + rank});
     c.run();
   }
-  const auto sum = c.get<float>("sum"), expected = documented_fold(terms, group);
-  for (int64_t i = 0; i < n; ++i)
-    ASSERT_EQ(std::bit_cast<uint32_t>(sum[i]), std::bit_cast<uint32_t>(expected[i]))
-        << rounds << " rounds by " << group << ", " << i;
+  expect_bits(c.get<float>("sum"), documented_fold(terms, group),
+              std::to_string(count) + " terms by " + std::to_string(group) + ", " + std::to_string(ranks) + " a round");
 }
 
 TEST(Fold, IsTheDocumentedLeftFold) {
-  for (int64_t rounds = 1; rounds <= 20; ++rounds)
-    for (int64_t group : {1, 3, 8}) expect_folds(rounds, group);
+  for (int64_t terms = 1; terms <= 20; ++terms)
+    for (int64_t group : {1, 3, 8}) expect_folds(terms, group, 1, 0);
+}
+
+TEST(Fold, AnyNumberOfRanksBringsTheSameSum) {
+  for (int64_t ranks : {1, 2, 3, 4, 6, 12})
+    for (int64_t group : {1, 4, 5, 12})
+      for (int64_t rank : {int64_t{0}, ranks - 1}) expect_folds(12, group, ranks, rank);
+}
+
+TEST(Fold, GroupsThatWereSummedBeforeTheyTravelGiveTheSameSum) {
+  expect_folds(12, 2, 4, 0, true);
+  expect_folds(12, 2, 4, 3, true);
+  expect_folds(12, 3, 6, 4, true);
+  expect_folds(12, 4, 12, 11, true);
 }
 
 TEST(Fold, TakesTermsInTheTypeTheyWereRoundedTo) {
   Case c;
   const Type flat = {DType::kF32, {2}};
   const Value term = cast(c.in("g", flat), DType::kBF16);
-  c.out("sum", fold(c.in("inner", flat), {}, term, c.in("counters", {DType::kI64, {2}}), 2, 8)[0]);
+  c.out("sum", fold(c.in("inner", flat), {}, term, c.in("counters", {DType::kI64, {2}}), {.terms = 2})[0]);
   c.compile();
   c.set("g", std::vector<float>{1 + 0x1p-7f, 1 + 0x1p-9f});
   for (int64_t r : {0, 1}) {
