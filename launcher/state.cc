@@ -58,10 +58,11 @@ std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, co
   return tensors;
 }
 
-void draw_initial(const Param& param, uint64_t seed, float* out) {
+void draw_initial(const ParamPart& part, uint64_t seed, float* out) {
   const Philox philox(seed, Purpose::kInitialWeights);
-  const uint64_t item = hash_name(param.name);
-  for (int64_t i = 0; i < param.numel(); ++i) out[i] = draw(param.init, philox, item, static_cast<uint64_t>(i));
+  const uint64_t item = hash_name(part.param->name);
+  for (int64_t i = 0; i < part.count; ++i)
+    out[i] = draw(part.param->init, philox, item, static_cast<uint64_t>(part.first + i));
 }
 
 std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
@@ -77,7 +78,8 @@ std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released
 void initialize_state(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units) {
     auto* master = static_cast<float*>(program.host_pointer(unit_buffer("master", unit)));
-    for (const Param& param : unit.params) draw_initial(param, setup.seed, master + param.offset());
+    for (const ParamPart& part : parts_in_shard(unit, setup.sharding.state_shard(), setup.sharding.state_shards()))
+      draw_initial(part, setup.seed, master + part.offset);
   }
   copy_weights_to_emas(program, setup);
 }
@@ -87,7 +89,7 @@ void copy_weights_to_emas(Program& program, const RunSetup& setup) {
     for (const std::string& ema : setup.ema_names)
       std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)),
                   program.host_pointer(unit_buffer("master", unit)),
-                  static_cast<size_t>(unit.elements()) * sizeof(float));
+                  static_cast<size_t>(setup.state_type(unit).bytes()));
 }
 
 }  // namespace shardit

@@ -33,7 +33,7 @@ void copy_weights_to_emas(Program& program, const RunSetup& setup);
 // The released constants as export and import take them; they point into `released`.
 std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released);
 
-// A tensor's initial values.
-void draw_initial(const Param& param, uint64_t seed, float* out);
+// The initial values of a part of a tensor.
+void draw_initial(const ParamPart& part, uint64_t seed, float* out);
 
 }  // namespace shardit

@@ -11,6 +11,7 @@
 #include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/job.h"
 #include "launcher/output_file.h"
 #include "launcher/progress.h"
 #include "launcher/run_data.h"
@@ -159,25 +160,29 @@ int run(const Flags& f) {
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
 
-  Pool pool(compute_threads());
+  const std::unique_ptr<World> world = join_job();
+  Ranks ranks(*world);
+  Pool pool(compute_threads(world->local_size()));
   const auto device = make_cpu_device();
   Program program(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, pool.threads()),
                   *device, pool);
   program.run("constants");
   load_weights(files, f, checkpoint, program, setup, sampling.weights);
 
-  catch_stop_signals(true);
-  ProgressBar bar(Screen::standard_output(), "sampling", config.sample().num(), "images");
-  const SampledImages images = draw_images(program, setup, sampling, plan, labels, 0, [&](int64_t done, int64_t total) {
-    bar.update(done * config.sample().num() / total);
-    return !stop_requested();
+  catch_stop_signals(ranks.first());
+  std::optional<ProgressBar> bar;
+  if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", config.sample().num(), "images");
+  const SampledImages images =
+      draw_images(program, setup, sampling, plan, labels, 0, ranks, [&](int64_t done, int64_t total) {
+        if (bar) bar->update(done * config.sample().num() / total);
+        return !stop_requested();
+      });
+  if (images.count == 0 && bar) bar->print_line("stopped by a signal: nothing was written");
+  if (images.count == 0) return 0;
+  ranks.on_first("write", [&] {
+    if (!f.out.empty()) write_grid(f.out, config, images, labels, classes);
+    if (!f.npz.empty()) write_samples(f.npz, images, labels);
   });
-  if (images.count == 0) {
-    bar.print_line("stopped by a signal: nothing was written");
-    return 0;
-  }
-  if (!f.out.empty()) write_grid(f.out, config, images, labels, classes);
-  if (!f.npz.empty()) write_samples(f.npz, images, labels);
   return 0;
 }
 

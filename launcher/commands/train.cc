@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/job.h"
 #include "launcher/run_program.h"
 #include "launcher/threads.h"
 #include "launcher/trainer.h"
@@ -43,8 +44,12 @@ void check_resume(const std::string& resume) {
 
 int run(const Flags& flags) {
   const RunConfig config = load_config(flags.config, flags.sets);
+  const std::unique_ptr<World> world = join_job();
+  const int threads = compute_threads(world->local_size());
   if (!flags.dump_graph.empty()) {
-    std::cout << dump_graph(make_setup(config), flags.dump_graph, compute_threads());
+    const RunSetup setup = make_setup(
+        config, plan_mesh(world->size(), world->rank(), static_cast<int>(config.parallel().replicate_group())));
+    if (world->rank() == 0) std::cout << dump_graph(setup, flags.dump_graph, threads);
     return 0;
   }
   check_resume(flags.resume);
@@ -52,10 +57,11 @@ int run(const Flags& flags) {
   TrainOptions options{.run_dir = flags.run_dir,
                        .steps = flags.steps,
                        .resume = flags.resume,
-                       .override_arithmetic = flags.override_arithmetic};
+                       .override_arithmetic = flags.override_arithmetic,
+                       .threads = threads};
   if (options.run_dir.empty()) options.run_dir = "runs/" + std::filesystem::path(flags.config).stem().string();
   if (!flags.stop_after.empty()) options.stop_after_s = parse_duration(flags.stop_after);
-  return train(config, options);
+  return train(config, options, *world);
 }
 
 }  // namespace
@@ -82,7 +88,7 @@ void add_train_command(CLI::App& app, Handler& chosen) {
   command->add_option("--stop-after", flags->stop_after, "Save and exit 0 after this time, e.g. 3h50m");
   command->add_option("--dump-graph", flags->dump_graph,
                       "Print the training graph after a pass (build, differentiate, cast, recompute, fuse, hoist, "
-                      "plan) or the update graph, and exit");
+                      "shard, plan) or the update graph, and exit");
   command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
 }
 
