@@ -1,7 +1,21 @@
 #include "launcher/job.h"
 
+#include <iostream>
+
+#include "launcher/command_line.h"
+#include "launcher/ranks.h"
+
 namespace shardit {
 
-std::unique_ptr<World> join_job() { return make_single_world(); }
+int run_job(const std::function<int(World&)>& body) {
+  const std::unique_ptr<World> world = make_single_world();
+  try {
+    return body(*world);
+  } catch (const AgreedError& error) {
+    if (world->rank() == 0) print_error(error.what(), std::cerr);
+    world->make_group("end")->barrier("end");
+    return error.exit_code;
+  }
+}
 
 }  // namespace shardit

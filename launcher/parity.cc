@@ -98,8 +98,8 @@ class Parity {
     const int64_t steps = golden_.shape("train.x0")[0];
     Graph constants;
     std::vector<NamedGraph> graphs = {
-        {"micro_step", shard_micro_step(lower(build_micro_step(setup_, given_inputs, nullptr), setup_, constants), setup_,
-                                        Round::kFirst)},
+        {"micro_step", shard_micro_step(lower(build_micro_step(setup_, given_inputs, nullptr), setup_, constants),
+                                        setup_, Round::kFirst)},
         {"update", lower(build_update(setup_), setup_, constants)},
         {"terms", lower(loss_terms(), setup_, constants)}};
     Program& program = start(std::move(graphs), constants);

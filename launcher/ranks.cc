@@ -44,6 +44,10 @@ void Ranks::together(const char* what, const std::function<void()>& work) {
   const auto rank = failed - codes.begin();
   message = all_texts(what, message)[rank];
   if (rank > 0) message = "rank " + std::to_string(rank) + ": " + message;
+  try {  // who throws ends the others, so all must know what happened; a rank that ended the world since then has told
+         // it
+    control_->barrier(what);
+  } catch (const CommError&) {}
   throw AgreedError(first() ? message : "", *failed);
 }
 

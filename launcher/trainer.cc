@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "launcher/agreement.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/machine.h"
@@ -43,11 +44,15 @@ class Trainer {
         options_(options),
         ranks_(world),
         log_(ranks_.first()),
-        setup_(make_setup(config, make_mesh(world, static_cast<int>(config.parallel().replicate_group())))),
+        setup_(join(world)),
         folder_{options.run_dir},
         pool_(options.threads),
         device_(make_cpu_device()) {
-    ranks_.together("set-up", [&] { set_up(); });
+    std::optional<CompiledProgram> compiled;
+    ranks_.together("set-up", [&] { compiled = set_up(); });
+    check_same_collectives(ranks_, *compiled);
+    ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
+    saver_.emplace(files_, *program_, setup_, config_, options_.run_dir);
   }
 
   int run() {
@@ -80,7 +85,17 @@ class Trainer {
   }
 
  private:
-  void set_up() {
+  RunSetup join(World& world) {
+    check_same_start(ranks_, config_, options_);
+    const auto replicas = static_cast<int>(config_.parallel().replicate_group());
+    ranks_.together("ranks", [&] { plan_mesh(ranks_.size(), ranks_.rank(), replicas); });
+    const Mesh mesh = make_mesh(world, replicas);
+    RunSetup setup;
+    ranks_.together("ranks", [&] { setup = make_setup(config_, mesh); });
+    return setup;
+  }
+
+  CompiledProgram set_up() {
     train_data_ = open_dataset(config_, Split::kTrain);
     program_options_ = run_program_options(config_, setup_);
     if (program_options_.validation_batch) {
@@ -93,8 +108,7 @@ class Trainer {
                 std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
     CompiledProgram compiled = compile_run(setup_, program_options_, pool_.threads());
     check_memory(config_, compiled.memory, pool_.threads());
-    program_.emplace(std::move(compiled), *device_, pool_);
-    saver_.emplace(files_, *program_, setup_, config_, options_.run_dir);
+    return compiled;
   }
 
   void prepare_folder() {

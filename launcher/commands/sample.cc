@@ -136,7 +136,7 @@ void write_samples(const std::string& path, const SampledImages& images, const s
   npz.close();
 }
 
-int run(const Flags& f) {
+int run(const Flags& f, World& world) {
   REQUIRE(f.device != "cuda", "--device cuda: this build has no CUDA; use --device cpu or auto");
   REQUIRE(f.decoder.empty(), "--decoder: this build has no autoencoder; it samples models that work on pixels");
   REQUIRE(!f.out.empty() || !f.npz.empty(), "nothing to write: expected --out grid.png, --npz samples.npz, or both");
@@ -160,9 +160,8 @@ int run(const Flags& f) {
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
 
-  const std::unique_ptr<World> world = join_job();
-  Ranks ranks(*world);
-  Pool pool(compute_threads(world->local_size()));
+  Ranks ranks(world);
+  Pool pool(compute_threads(world.local_size()));
   const auto device = make_cpu_device();
   Program program(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, pool.threads()),
                   *device, pool);
@@ -217,7 +216,7 @@ void add_sample_command(CLI::App& app, Handler& chosen) {
       ->capture_default_str();
   c->add_option("--decoder", f->decoder, "Autoencoder weights for latent models");
   c->add_option("--config", f->config, "Run config, for a safetensors file");
-  c->callback([f, &chosen] { chosen = [f] { return run(*f); }; });
+  c->callback([f, &chosen] { chosen = [f] { return run_job([f](World& world) { return run(*f, world); }); }; });
 }
 
 }  // namespace shardit

@@ -10,8 +10,12 @@
 #include "launcher/ranks.h"
 #include "launcher/run_data.h"
 #include "launcher/run_program.h"
+#include "launcher/sampling.h"
 #include "launcher/state.h"
 #include "launcher/step_runner.h"
+#include "launcher/validation.h"
+#include "model/diffit.h"
+#include "tests/core/queue_device.h"
 
 namespace shardit {
 namespace {
@@ -51,6 +55,7 @@ struct Arrangement {
   int ranks = 1, stage = 0, threads = 1, replicas = 1;
   std::vector<std::string> sets = {};
   ThreadWorldOptions world = {};
+  std::optional<uint64_t> queues = {};  // streams advance in an order drawn from this seed
 };
 
 Outcome outcome_of(const Arrangement& a) {
@@ -64,7 +69,8 @@ Outcome outcome_of(const Arrangement& a) {
     Ranks ranks(world);
     const RunSetup setup = make_setup(config, make_mesh(world, a.replicas));
     const auto data = open_dataset(config, Split::kTrain);
-    const auto device = make_cpu_device();
+    const std::unique_ptr<Device> device =
+        a.queues ? std::make_unique<test::QueueDevice>(*a.queues + 100 * world.rank()) : make_cpu_device();
     Pool pool(a.threads);
     Program program(compile_run(setup, run_program_options(config, setup), a.threads), *device, pool);
     initialize_state(program, setup);
@@ -159,6 +165,88 @@ TEST(Ranks, DelaysAreWithoutEffect) {
       const Arrangement a = {.ranks = 3, .stage = stage, .world = {.seed = seed, .max_delay_us = 300}};
       expect_same(outcome_of(a), one, name_of(a) + ", delays of seed " + std::to_string(seed));
     }
+}
+
+// A device that lets compute, wire and copies advance in any order that the schedule's waits allow: a forgotten wait,
+// or bytes given away before another stream is done with them, show as other bits.
+TEST(Ranks, AnyOrderThatTheWaitsAllowMakesTheStepsOfOne) {
+  const Outcome one = outcome_of({});
+  for (uint64_t seed = 0; seed < 6; ++seed)
+    for (int stage : {0, 1, 3}) {
+      const Arrangement a = {.ranks = 2, .stage = stage, .queues = seed};
+      expect_same(outcome_of(a), one, name_of(a) + ", queues of seed " + std::to_string(seed));
+    }
+}
+
+TEST(Ranks, ValidationAndSamplesAreThoseOfOne) {
+  const auto watched = [](int ranks, int stage) {
+    const RunConfig config =
+        config_of({"parallel.zero_stage=" + std::to_string(stage), "sample.every_steps=1", "sample.batch=3",
+                   "validation.every_steps=1", "validation.images=10", "validation.bins=3"});
+    std::vector<double> losses;
+    std::vector<float> images;
+    std::mutex mutex;
+    run_ranks(ranks, {}, [&](World& world) {
+      Ranks all(world);
+      const RunSetup setup = make_setup(config, make_mesh(world, 1));
+      const auto device = make_cpu_device();
+      Pool pool(1);
+      const RunProgramOptions options = run_program_options(config, setup);
+      Program program(compile_run(setup, options, 1), *device, pool);
+      initialize_state(program, setup);
+      program.run("constants");
+      const auto data = open_dataset(config, Split::kValidation);
+      const Validation validation(*data, setup, 10, 3, *options.validation_batch);
+      const ValidationResult result = validation.run(program, all);
+      const SampledImages drawn =
+          draw_images(program, setup, *options.sampling, options.sampling_plan, {0, 1, 2, 3, 4, 5, 6}, 0, all, nullptr);
+      EXPECT_EQ(drawn.count, 7);
+      const std::lock_guard lock(mutex);
+      if (losses.empty()) losses = result.bins, images = drawn.real;
+      EXPECT_EQ(result.bins, losses);
+      EXPECT_EQ(drawn.real, images) << "every rank gets all images";
+    });
+    return std::make_pair(losses, images);
+  };
+  const auto one = watched(1, 0);
+  for (int ranks : {2, 3})
+    for (int stage : {0, 2, 3}) EXPECT_EQ(watched(ranks, stage), one) << ranks << " ranks, stage " << stage;
+}
+
+// ---- memory ------------------------------------------------------------------------------------------------------
+
+std::map<BufferClass, int64_t> planned(int ranks, int stage, const std::vector<std::string>& more) {
+  std::vector<std::string> sets = more;
+  sets.push_back("parallel.zero_stage=" + std::to_string(stage));
+  const RunConfig config = config_of(sets);
+  const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, 1));
+  return compile_run(setup, run_program_options(config, setup), 1).memory.bytes_by_class();
+}
+
+int64_t padded_elements(const Layout& layout, int shards) { return layout.padded(shards).elements(); }
+
+// The formulas of docs/dist.md, in bytes per padded element, for bf16 and 12 micro-batches in groups of 5.
+TEST(Ranks, HoldTheBytesThatTheStageSays) {
+  const Layout layout = diffit_layout(make_setup(config_of({})).model);
+  for (int ranks : {1, 2, 4})
+    for (int stage : {0, 1, 2, 3}) {
+      auto bytes = planned(ranks, stage, kBf16);
+      const int64_t whole = padded_elements(layout, ranks), shard = whole / ranks, state = stage == 0 ? whole : shard;
+      const std::string what = std::to_string(ranks) + " ranks, stage " + std::to_string(stage);
+      EXPECT_EQ(bytes[BufferClass::kOptimizer], 8 * state) << what << ": m and v";
+      EXPECT_EQ(bytes[BufferClass::kEma], 8 * state) << what << ": two profiles";
+      EXPECT_EQ(bytes[BufferClass::kGradients], 8 * shard) << what << ": the sum, and the open group's";
+      const int64_t gathered = ranks > 1 && (stage == 1 || stage == 2) ? 2 * whole : 0;
+      const int64_t constants = planned(1, 0, kBf16)[BufferClass::kParameters] - 6 * padded_elements(layout, 1);
+      EXPECT_EQ(bytes[BufferClass::kParameters], (4 + 2) * state + gathered + constants) << what << ": weights";
+    }
+}
+
+TEST(Ranks, GathersInFlightStayWithinTheirBudget) {
+  const auto wire = [](const std::string& prefetch) {
+    return planned(4, 3, {"parallel.prefetch_bytes=" + prefetch})[BufferClass::kWire];
+  };
+  EXPECT_LT(wire("70000"), wire("1000000"));
 }
 
 }  // namespace
