@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "launcher/machine.h"
+#include "dist/launch_environment.h"
 #include "launcher/nearest.h"
 
 namespace shardit {
