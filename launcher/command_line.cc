@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "launcher/machine.h"
+#include "dist/launch_environment.h"
 #include "launcher/nearest.h"
 
 namespace shardit {
