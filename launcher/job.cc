@@ -2,13 +2,16 @@
 
 #include <iostream>
 
+#include "dist/launch_environment.h"
+#include "dist/mpi_world.h"
 #include "launcher/command_line.h"
 #include "launcher/ranks.h"
 
 namespace shardit {
 
 int run_job(const std::function<int(World&)>& body) {
-  const std::unique_ptr<World> world = make_single_world();
+  const std::unique_ptr<World> world =
+      started_by_launcher() ? make_mpi_world(nullptr, nullptr) : make_single_world();
   try {
     return body(*world);
   } catch (const AgreedError& error) {
