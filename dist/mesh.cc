@@ -5,9 +5,9 @@
 namespace shardit {
 
 Mesh plan_mesh(int ranks, int rank, int replicas) {
-  REQUIRE(replicas >= 1 && ranks % replicas == 0,
-          "parallel.replicate_group=" + std::to_string(replicas) + " does not divide the " + std::to_string(ranks) +
-              " ranks; use a divisor, most often the number of nodes");
+  REQUIRE(replicas >= 1 && ranks % replicas == 0, "parallel.replicate_group=" + std::to_string(replicas) +
+                                                      " does not divide the " + std::to_string(ranks) +
+                                                      " ranks; use a divisor, most often the number of nodes");
   const int shards = ranks / replicas;
   return {.world = {"world", ranks, rank, nullptr},
           .shard = {"shard", shards, rank % shards, nullptr},

@@ -9,9 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "dist/call_log.h"
 #include "dist/communicator.h"
 
 namespace shardit {
+
+class SideChannel;
 
 class World {
  public:
@@ -28,8 +31,18 @@ class World {
   // A communicator among all ranks.
   std::unique_ptr<Communicator> make_group(const std::string& name);
 
+  // How the watchdogs of all ranks speak with each other. Collective over the world; one per world.
+  virtual std::unique_ptr<SideChannel> make_side_channel() = 0;
+
   // This rank cannot go on: ends the others, wherever they wait, with a CommError (threads) or the job (MPI).
   virtual void abort(int exit_code, const std::string& why) = 0;
+
+  // What this rank has asked of its groups.
+  const CallLog& calls() const { return *calls_; }
+
+ protected:
+  explicit World(int rank) : calls_(std::make_shared<CallLog>(rank)) {}
+  const std::shared_ptr<CallLog> calls_;  // communicators keep it as well
 };
 
 std::unique_ptr<World> make_single_world();
