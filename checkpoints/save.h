@@ -18,25 +18,9 @@
 #include "checkpoints/digest.h"
 #include "checkpoints/file_system.h"
 #include "checkpoints/manifest.h"
+#include "checkpoints/parts.h"
 
 namespace shardit {
-
-// A whole tensor of the state: "params/blocks.0.attn.qkv.weight", "adam.m/…", "adam.v/…", "ema.NAME/…".
-struct StateTensor {
-  std::string name;
-  DType dtype = DType::kF32;
-  Shape shape;
-  void* data = nullptr;  // numel contiguous elements
-};
-
-// The part of a tensor that one writer holds: elements [first, first + count), cut on chunks.
-struct TensorPart {
-  std::string name;
-  DType dtype = DType::kF32;
-  Shape shape;  // of the whole tensor
-  int64_t first = 0, count = 0;
-  const void* data = nullptr;  // element `first`
-};
 
 // What a writer tells the one that commits.
 struct WrittenPart {
@@ -65,16 +49,12 @@ SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const 
 
 // --- for several writers ---
 
-std::vector<TensorPart> whole_parts(std::span<const StateTensor> tensors);
 int64_t rank_file_bytes(std::span<const TensorPart> parts);  // header included
 
 // Writes rank-00000.safetensors, synced. A whole tensor keeps its name and shape in it; a part is a flat tensor with a
 // name of its own. Empty parts are left out, empty tensors are not.
 WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
                             std::span<const TensorPart> parts);
-
-// The name in a rank's file: NAME, or NAME@FIRST for a part that is not the whole.
-std::string stored_name(const std::string& name, const Shape& shape, int64_t first, int64_t count);
 
 class PendingSave {
  public:
