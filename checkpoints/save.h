@@ -1,8 +1,4 @@
-// Saving: each writer writes one file of its own, then one of them commits.
-//
-//   PendingSave save(files, run_dir, step, bytes);                            one: free space, a fresh partial
-//   directory WrittenFile w = write_rank_file(files, save.directory(), rank, parts);    every writer save.commit(run,
-//   {w, …});                                                 one: manifest last, then the rename
+// Saving: each writer writes one file of its own; when all are synced, one of them commits.
 //
 // A kill at any call, with everything unsynced lost, leaves the old checkpoint or the new one valid. An error is an
 // IoError; the partial directory is then deleted and what was there before is there again.
@@ -19,6 +15,7 @@
 #include "checkpoints/file_system.h"
 #include "checkpoints/manifest.h"
 #include "checkpoints/parts.h"
+#include "dist/communicator.h"
 
 namespace shardit {
 
@@ -47,7 +44,20 @@ struct SaveReport {
 SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const RunState& run,
                            std::span<const StateTensor> tensors);
 
-// --- for several writers ---
+// Several writers, each with what it holds of the state; together they hold all of it, once. Rank 0 checks the disk
+// space of all files, makes the partial directory and commits when every rank has said that its file is synced. A rank
+// that holds nothing writes no file. Collective; the calls of one save come from one thread, on a communicator that
+// serves this save alone.
+// An error on any rank is thrown on all as an IoError, "rank 3 of 8: …", and the old checkpoint stays valid. After a
+// CommError the partial directory stays, since others may still write to it: recover() moves it away.
+SaveReport save_sharded(FileSystem& files, Communicator& writers, const std::string& run_dir, const RunState& run,
+                        std::span<const TensorPart> parts);
+
+// --- the steps of a save ---
+//
+//   PendingSave save(files, run_dir, step, bytes);                               one: free space, a fresh partial
+//   WrittenFile w = write_rank_file(files, save.directory(), rank, parts);       every writer
+//   save.commit(run, {w, …});                                                    one: manifest last, then the rename
 
 int64_t rank_file_bytes(std::span<const TensorPart> parts);  // header included
 

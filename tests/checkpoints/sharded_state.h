@@ -1,11 +1,16 @@
 // A state that several ranks share: units of odd sizes in three kinds, dealt out as the trainer does.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "checkpoints/directory.h"
+#include "checkpoints/load.h"
 #include "checkpoints/parts.h"
+#include "checkpoints/save.h"
+#include "tests/checkpoints/ranks.h"
 #include "tests/checkpoints/tiny_state.h"
 
 namespace shardit {
@@ -21,6 +26,12 @@ inline Layout odd_layout() {
   layout.units[2].add("block.proj", {5, 1025}, {});
   layout.units[2].add("block.bias", {1023}, {});
   return layout;
+}
+
+inline RunState run_by(int ranks, int64_t step) {
+  RunState run = run_at(step);
+  run.ranks = ranks;
+  return run;
 }
 
 // What one of `shards` ranks holds. Values are a function of (variant, tensor, element), padding is zero.
@@ -40,6 +51,12 @@ class ShardedState {
   ShardedState(ShardedState&&) = default;
 
   const std::vector<TensorPart>& parts() const { return parts_; }
+  // REQUIRES: it is the only shard.
+  std::vector<StateTensor> tensors() const {
+    std::vector<StateTensor> tensors;
+    for (const TensorPart& part : parts_) tensors.push_back({part.name, part.dtype, part.shape, part.data});
+    return tensors;
+  }
   void clear() {
     for (auto& [name, memory] : memory_) std::fill(memory.begin(), memory.end(), 0.0f);
   }
@@ -54,5 +71,26 @@ class ShardedState {
   std::map<std::string, std::vector<float>> memory_;
   std::vector<TensorPart> parts_;
 };
+
+// Saves step `step` by so many ranks.
+inline Ends save_by_ranks(FaultyFiles& files, int ranks, int64_t step, int variant) {
+  return with_ranks(ranks, [&](Communicator& writers) {
+    const ShardedState state(writers.rank(), ranks, variant);
+    save_sharded(files, writers, "run", run_by(ranks, step), state.parts());
+  });
+}
+
+// Which of the saved variants the newest checkpoint is, read and verified to its last byte; -1 if there is none.
+inline int sharded_variant_on_disk(FileSystem& files) {
+  const NewestCheckpoint newest = find_newest(files, "run");
+  if (!newest.checkpoint) return -1;
+  ShardedState loaded(0, 1);
+  load_checkpoint(files, *newest.checkpoint, loaded.tensors());
+  verify_checkpoint(files, *newest.checkpoint);
+  for (int variant = 0; variant < 4; ++variant)
+    if (loaded == ShardedState(0, 1, variant)) return variant;
+  ADD_FAILURE() << "the checkpoint holds neither the old nor the new state";
+  return -2;
+}
 
 }  // namespace shardit
