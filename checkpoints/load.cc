@@ -45,6 +45,7 @@ std::vector<Piece> pieces_of(const Manifest& manifest, std::span<const TensorPar
 InputFile& CheckpointReader::file(int index) {
   if (open_index_ != index) {
     const std::string path = checkpoint_.path + "/" + checkpoint_.manifest.files[index].name;
+    open_.reset();
     open_ = files_.open(path);
     open_index_ = index;
   }
@@ -113,15 +114,12 @@ std::vector<ChunkSum> read_parts(FileSystem& files, const Checkpoint& checkpoint
   return sums;
 }
 
-void check_digests(const Checkpoint& checkpoint, std::span<const TensorPart> parts, std::span<const ChunkSum> sums) {
-  for (size_t i = 0; i < parts.size(); ++i) check_digest(checkpoint, *checkpoint.manifest.find(parts[i].name), sums[i]);
-}
-
 void load_checkpoint(FileSystem& files, const Checkpoint& checkpoint, std::span<const StateTensor> tensors,
                      Extra extra) {
   const std::vector<TensorPart> parts = whole_parts(tensors);
   check_agreement(checkpoint, parts, extra);
-  check_digests(checkpoint, parts, read_parts(files, checkpoint, parts));
+  const std::vector<ChunkSum> sums = read_parts(files, checkpoint, parts);
+  for (size_t i = 0; i < parts.size(); ++i) check_digest(checkpoint, *checkpoint.manifest.find(parts[i].name), sums[i]);
 }
 
 }  // namespace shardit

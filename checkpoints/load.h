@@ -37,9 +37,8 @@ void check_agreement(const Checkpoint& checkpoint, std::span<const TensorPart> p
 // REQUIRES: the checkpoint agrees with them.
 std::vector<ChunkSum> read_parts(FileSystem& files, const Checkpoint& checkpoint, std::span<const TensorPart> parts);
 
-// IoError unless the sum over the whole tensor gives its digest; the second for the tensors that parts belong to.
+// IoError unless the sum over the whole tensor gives its digest.
 void check_digest(const Checkpoint& checkpoint, const TensorEntry& tensor, const ChunkSum& sum);
-void check_digests(const Checkpoint& checkpoint, std::span<const TensorPart> parts, std::span<const ChunkSum> sums);
 
 class CheckpointReader {
  public:

@@ -73,4 +73,23 @@ SaveReport decode_report(const std::string& bytes) {
   return report;
 }
 
+std::string encode_newest(const NewestCheckpoint& newest) {
+  pb::NewestCheckpoint message;
+  if (newest.checkpoint) {
+    message.set_path(newest.checkpoint->path);
+    message.set_manifest(encode_manifest(newest.checkpoint->manifest));
+  }
+  for (const std::string& problem : newest.problems) message.add_problems(problem);
+  return message.SerializeAsString();
+}
+
+NewestCheckpoint decode_newest(const std::string& bytes) {
+  const auto message = parse<pb::NewestCheckpoint>(bytes);
+  NewestCheckpoint newest;
+  if (!message.manifest().empty())
+    newest.checkpoint = Checkpoint{message.path(), decode_manifest(message.manifest(), message.path())};
+  newest.problems.assign(message.problems().begin(), message.problems().end());
+  return newest;
+}
+
 }  // namespace shardit
