@@ -32,7 +32,8 @@ struct Spread {
 class Side {
  public:
   Side(FileSystem& files, const Checkpoint& checkpoint, const TensorEntry& tensor)
-      : reader_(files, checkpoint),
+      : checkpoint_(checkpoint),
+        reader_(files, checkpoint),
         tensor_(tensor) {}
   const std::vector<double>& read(int64_t first, int64_t count) {
     bytes_.resize(count * size_of(tensor_.dtype));
@@ -40,9 +41,10 @@ class Side {
     widen(bytes_.data(), tensor_.dtype, count, wide_);
     return wide_;
   }
-  void check() const { reader_.check_digest(tensor_, sum_); }
+  void check() const { check_digest(checkpoint_, tensor_, sum_); }
 
  private:
+  const Checkpoint& checkpoint_;
   CheckpointReader reader_;
   const TensorEntry& tensor_;
   std::vector<char> bytes_;

@@ -53,7 +53,8 @@ std::vector<Exported> chosen(const Checkpoint& checkpoint, const std::string& wh
   return chosen;
 }
 
-void write_entry(SafetensorsWriter& writer, CheckpointReader& reader, const TensorEntry& tensor) {
+void write_entry(SafetensorsWriter& writer, CheckpointReader& reader, const Checkpoint& checkpoint,
+                 const TensorEntry& tensor) {
   const int64_t element = static_cast<int64_t>(size_of(tensor.dtype)), numel = tensor.shape.numel();
   std::vector<char> buffer(std::min(numel, kSliceElements) * element);
   ChunkSum sum;
@@ -61,7 +62,7 @@ void write_entry(SafetensorsWriter& writer, CheckpointReader& reader, const Tens
     sum += reader.read(tensor, first, count, buffer.data());
     writer.write(buffer.data(), count * element);
   });
-  reader.check_digest(tensor, sum);
+  check_digest(checkpoint, tensor, sum);
 }
 
 Metadata metadata_of(const Checkpoint& checkpoint, const std::string& which) {
@@ -97,7 +98,7 @@ int64_t export_weights(FileSystem& files, const Checkpoint& checkpoint, const st
     CheckpointReader reader(files, checkpoint);
     for (size_t i = 0; i < all.size(); ++i) {
       if (all[i].entry)
-        write_entry(writer, reader, *all[i].entry);
+        write_entry(writer, reader, checkpoint, *all[i].entry);
       else
         writer.write(all[i].constant, writer.tensors()[i].bytes);
     }

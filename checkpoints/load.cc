@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "checkpoints/digest.h"
 #include "checkpoints/listing.h"
@@ -13,39 +14,30 @@
 namespace shardit {
 namespace {
 
-void check_agreement(const Checkpoint& checkpoint, std::span<const StateTensor> tensors, Extra extra) {
-  std::vector<std::string> missing, different, unwanted;
-  std::set<std::string> asked;
-  for (const StateTensor& tensor : tensors) {
-    CHECK(asked.insert(tensor.name).second) << tensor.name << " is loaded twice";
-    const TensorEntry* entry = checkpoint.manifest.find(tensor.name);
-    if (!entry)
-      missing.push_back(tensor.name);
-    else if (entry->dtype != tensor.dtype || !(entry->shape == tensor.shape))
-      different.push_back(tensor.name + " (" + name_of(entry->dtype) + " " + entry->shape.str() + ", expected " +
-                          name_of(tensor.dtype) + " " + tensor.shape.str() + ")");
-  }
-  for (const TensorEntry& entry : checkpoint.manifest.tensors)
-    if (extra == Extra::kRefuse && !asked.count(entry.name)) unwanted.push_back(entry.name);
-  const std::string fix =
-      "\nthe checkpoint is of another model or other EMA profiles: use the config it was saved with";
-  REQUIRE(missing.empty(), checkpoint.path + " lacks " + listed(missing) + fix);
-  REQUIRE(different.empty(), checkpoint.path + " differs in " + listed(different) + fix);
-  REQUIRE(unwanted.empty(), checkpoint.path + " also holds " + listed(unwanted) + fix);
-}
+// What a part has in one file.
+struct Piece {
+  size_t part;
+  int file;
+  int64_t file_offset, first, count;
+};
 
-// In the order in which their bytes lie in the files.
-std::vector<const StateTensor*> by_position(const Manifest& manifest, std::span<const StateTensor> tensors) {
-  std::vector<const StateTensor*> order;
-  for (const StateTensor& tensor : tensors) order.push_back(&tensor);
-  const auto position = [&](const StateTensor* tensor) {
-    const TensorEntry& entry = *manifest.find(tensor->name);
-    return entry.ranges.empty() ? std::pair<int, int64_t>()
-                                : std::pair(entry.ranges[0].file, entry.ranges[0].file_offset);
-  };
-  std::sort(order.begin(), order.end(),
-            [&](const StateTensor* a, const StateTensor* b) { return position(a) < position(b); });
-  return order;
+// In the order in which their bytes lie in the files, so that each file is opened once and read from front to back.
+std::vector<Piece> pieces_of(const Manifest& manifest, std::span<const TensorPart> parts) {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const TensorEntry& entry = *manifest.find(parts[i].name);
+    const int64_t element = static_cast<int64_t>(size_of(entry.dtype));
+    for (const TensorRange& range : entry.ranges) {
+      const int64_t first = std::max(parts[i].first, range.first);
+      const int64_t end = std::min(parts[i].first + parts[i].count, range.first + range.count);
+      if (first < end)
+        pieces.push_back({i, range.file, range.file_offset + (first - range.first) * element, first, end - first});
+    }
+  }
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return std::tie(a.file, a.file_offset) < std::tie(b.file, b.file_offset);
+  });
+  return pieces;
 }
 
 }  // namespace
@@ -53,6 +45,7 @@ std::vector<const StateTensor*> by_position(const Manifest& manifest, std::span<
 InputFile& CheckpointReader::file(int index) {
   if (open_index_ != index) {
     const std::string path = checkpoint_.path + "/" + checkpoint_.manifest.files[index].name;
+    open_.reset();
     open_ = files_.open(path);
     open_index_ = index;
   }
@@ -76,26 +69,57 @@ ChunkSum CheckpointReader::read(const TensorEntry& tensor, int64_t first, int64_
   return sum;
 }
 
-void CheckpointReader::check_digest(const TensorEntry& tensor, const ChunkSum& sum) const {
+void check_digest(const Checkpoint& checkpoint, const TensorEntry& tensor, const ChunkSum& sum) {
   if (tensor_digest(tensor.name, tensor.dtype, tensor.shape, sum) == tensor.digest) return;
-  std::string where = checkpoint_.path;
+  std::string where = checkpoint.path;
   if (!tensor.ranges.empty()) {
     const TensorRange& range = tensor.ranges[0];
-    where += "/" + checkpoint_.manifest.files[range.file].name + ", from offset " + std::to_string(range.file_offset);
+    where += "/" + checkpoint.manifest.files[range.file].name + ", from offset " + std::to_string(range.file_offset);
     if (tensor.ranges.size() > 1) where += " and in " + std::to_string(tensor.ranges.size() - 1) + " more places";
   }
   throw IoError("tensor '" + tensor.name + "' is damaged: its bytes do not have the digest of the manifest\nin " +
                 where + "\n`shardit checkpoint verify` names the bad file; an older checkpoint may be whole");
 }
 
+void check_agreement(const Checkpoint& checkpoint, std::span<const TensorPart> parts, Extra extra) {
+  std::vector<std::string> missing, different, unwanted;
+  std::set<std::string> asked;
+  for (const TensorPart& part : parts) {
+    CHECK(asked.insert(part.name).second) << part.name << " is loaded twice";
+    const TensorEntry* entry = checkpoint.manifest.find(part.name);
+    if (!entry)
+      missing.push_back(part.name);
+    else if (entry->dtype != part.dtype || !(entry->shape == part.shape))
+      different.push_back(part.name + " (" + name_of(entry->dtype) + " " + entry->shape.str() + ", expected " +
+                          name_of(part.dtype) + " " + part.shape.str() + ")");
+  }
+  for (const TensorEntry& entry : checkpoint.manifest.tensors)
+    if (extra == Extra::kRefuse && !asked.count(entry.name)) unwanted.push_back(entry.name);
+  const std::string fix =
+      "\nthe checkpoint is of another model or other EMA profiles: use the config it was saved with";
+  REQUIRE(missing.empty(), checkpoint.path + " lacks " + listed(missing) + fix);
+  REQUIRE(different.empty(), checkpoint.path + " differs in " + listed(different) + fix);
+  REQUIRE(unwanted.empty(), checkpoint.path + " also holds " + listed(unwanted) + fix);
+}
+
+std::vector<ChunkSum> read_parts(FileSystem& files, const Checkpoint& checkpoint, std::span<const TensorPart> parts) {
+  CheckpointReader reader(files, checkpoint);
+  std::vector<ChunkSum> sums(parts.size());
+  for (const Piece& piece : pieces_of(checkpoint.manifest, parts)) {
+    const TensorPart& part = parts[piece.part];
+    const int64_t element = static_cast<int64_t>(size_of(part.dtype));
+    char* to = static_cast<char*>(part.data) + (piece.first - part.first) * element;
+    sums[piece.part] += reader.read(*checkpoint.manifest.find(part.name), piece.first, piece.count, to);
+  }
+  return sums;
+}
+
 void load_checkpoint(FileSystem& files, const Checkpoint& checkpoint, std::span<const StateTensor> tensors,
                      Extra extra) {
-  check_agreement(checkpoint, tensors, extra);
-  CheckpointReader reader(files, checkpoint);
-  for (const StateTensor* tensor : by_position(checkpoint.manifest, tensors)) {
-    const TensorEntry& entry = *checkpoint.manifest.find(tensor->name);
-    reader.check_digest(entry, reader.read(entry, 0, entry.shape.numel(), tensor->data));
-  }
+  const std::vector<TensorPart> parts = whole_parts(tensors);
+  check_agreement(checkpoint, parts, extra);
+  const std::vector<ChunkSum> sums = read_parts(files, checkpoint, parts);
+  for (size_t i = 0; i < parts.size(); ++i) check_digest(checkpoint, *checkpoint.manifest.find(parts[i].name), sums[i]);
 }
 
 }  // namespace shardit

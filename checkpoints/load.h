@@ -1,13 +1,15 @@
 // Loading: any tensor, or any part of one cut on chunks, from a checkpoint written by any number of ranks.
 //
 // Bytes go from the file straight into the caller's memory; nothing else grows with the checkpoint. Every byte handed
-// out was hashed: whole tensors are held against their digest here, parts by the caller, who adds up the ranks' sums.
+// out was hashed: whole tensors are held against their digest here, parts when the ranks' sums are added
+// (load_sharded.h).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "checkpoints/directory.h"
 #include "checkpoints/save.h"
@@ -28,6 +30,16 @@ int64_t verify_checkpoint(FileSystem& files, const Checkpoint& checkpoint);
 
 // --- parts ---
 
+// UserError unless the checkpoint has these tensors, of these dtypes and shapes (and, to refuse extra ones, no others).
+void check_agreement(const Checkpoint& checkpoint, std::span<const TensorPart> parts, Extra extra);
+
+// Fills the parts' memory, reading each file from front to back; returns the sum of each part's chunk hashes.
+// REQUIRES: the checkpoint agrees with them.
+std::vector<ChunkSum> read_parts(FileSystem& files, const Checkpoint& checkpoint, std::span<const TensorPart> parts);
+
+// IoError unless the sum over the whole tensor gives its digest.
+void check_digest(const Checkpoint& checkpoint, const TensorEntry& tensor, const ChunkSum& sum);
+
 class CheckpointReader {
  public:
   CheckpointReader(FileSystem& files, const Checkpoint& checkpoint) : files_(files), checkpoint_(checkpoint) {}
@@ -35,9 +47,6 @@ class CheckpointReader {
   // Elements [first, first + count) of a tensor, and the sum of their chunk hashes.
   // REQUIRES: first on a chunk, the end on a chunk or the tensor's end.
   ChunkSum read(const TensorEntry& tensor, int64_t first, int64_t count, void* dst);
-
-  // Throws IoError unless the sum over the whole tensor gives its digest.
-  void check_digest(const TensorEntry& tensor, const ChunkSum& sum) const;
 
  private:
   InputFile& file(int index);

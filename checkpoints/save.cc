@@ -21,18 +21,16 @@ std::string rank_file_name(int rank) {
   return text;
 }
 
-bool is_whole(const TensorPart& part) { return part.first == 0 && part.count == part.shape.numel(); }
-
 StoredTensor stored(const TensorPart& part) {
   CHECK(part.first % kChunk == 0 && part.first >= 0 && part.count >= 0) << part.name << " is not cut on chunks";
   const std::string name = stored_name(part.name, part.shape, part.first, part.count);
-  return {name, part.dtype, is_whole(part) ? part.shape : Shape{part.count}};
+  return {name, part.dtype, part.is_whole() ? part.shape : Shape{part.count}};
 }
 
 std::vector<TensorPart> without_empty_parts(std::span<const TensorPart> parts) {
   std::vector<TensorPart> kept;
   for (const TensorPart& part : parts)
-    if (part.count > 0 || is_whole(part)) kept.push_back(part);
+    if (part.count > 0 || part.is_whole()) kept.push_back(part);
   return kept;
 }
 
@@ -105,19 +103,6 @@ void make_durable_dir(FileSystem& files, const std::string& path, const std::str
 }
 
 }  // namespace
-
-std::string stored_name(const std::string& name, const Shape& shape, int64_t first, int64_t count) {
-  if (first == 0 && count == shape.numel()) return name;
-  std::string part = name;
-  return part.append("@").append(std::to_string(first));
-}
-
-std::vector<TensorPart> whole_parts(std::span<const StateTensor> tensors) {
-  std::vector<TensorPart> parts;
-  for (const StateTensor& tensor : tensors)
-    parts.push_back({tensor.name, tensor.dtype, tensor.shape, 0, tensor.shape.numel(), tensor.data});
-  return parts;
-}
 
 int64_t rank_file_bytes(std::span<const TensorPart> parts) {
   std::vector<StoredTensor> tensors = stored_tensors(without_empty_parts(parts));

@@ -1,8 +1,4 @@
-// Saving: each writer writes one file of its own, then one of them commits.
-//
-//   PendingSave save(files, run_dir, step, bytes);                            one: free space, a fresh partial
-//   directory WrittenFile w = write_rank_file(files, save.directory(), rank, parts);    every writer save.commit(run,
-//   {w, …});                                                 one: manifest last, then the rename
+// Saving: each writer writes one file of its own; when all are synced, one of them commits.
 //
 // A kill at any call, with everything unsynced lost, leaves the old checkpoint or the new one valid. An error is an
 // IoError; the partial directory is then deleted and what was there before is there again.
@@ -18,25 +14,10 @@
 #include "checkpoints/digest.h"
 #include "checkpoints/file_system.h"
 #include "checkpoints/manifest.h"
+#include "checkpoints/parts.h"
+#include "dist/communicator.h"
 
 namespace shardit {
-
-// A whole tensor of the state: "params/blocks.0.attn.qkv.weight", "adam.m/…", "adam.v/…", "ema.NAME/…".
-struct StateTensor {
-  std::string name;
-  DType dtype = DType::kF32;
-  Shape shape;
-  void* data = nullptr;  // numel contiguous elements
-};
-
-// The part of a tensor that one writer holds: elements [first, first + count), cut on chunks.
-struct TensorPart {
-  std::string name;
-  DType dtype = DType::kF32;
-  Shape shape;  // of the whole tensor
-  int64_t first = 0, count = 0;
-  const void* data = nullptr;  // element `first`
-};
 
 // What a writer tells the one that commits.
 struct WrittenPart {
@@ -63,18 +44,27 @@ struct SaveReport {
 SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const RunState& run,
                            std::span<const StateTensor> tensors);
 
-// --- for several writers ---
+// Several writers, each with what it holds of the state; together they hold all of it, once. Rank 0 checks the disk
+// space of all files, makes the partial directory and commits when every rank has said that its file is synced. A rank
+// that holds nothing writes no file. Collective; the calls of one save come from one thread, on a communicator that
+// serves this save alone.
+// An error on any rank is thrown on all as an IoError, "rank 3 of 8: …", and the old checkpoint stays valid. After a
+// CommError the partial directory stays, since others may still write to it: recover() moves it away.
+SaveReport save_sharded(FileSystem& files, Communicator& writers, const std::string& run_dir, const RunState& run,
+                        std::span<const TensorPart> parts);
 
-std::vector<TensorPart> whole_parts(std::span<const StateTensor> tensors);
+// --- the steps of a save ---
+//
+//   PendingSave save(files, run_dir, step, bytes);                               one: free space, a fresh partial
+//   WrittenFile w = write_rank_file(files, save.directory(), rank, parts);       every writer
+//   save.commit(run, {w, …});                                                    one: manifest last, then the rename
+
 int64_t rank_file_bytes(std::span<const TensorPart> parts);  // header included
 
 // Writes rank-00000.safetensors, synced. A whole tensor keeps its name and shape in it; a part is a flat tensor with a
 // name of its own. Empty parts are left out, empty tensors are not.
 WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
                             std::span<const TensorPart> parts);
-
-// The name in a rank's file: NAME, or NAME@FIRST for a part that is not the whole.
-std::string stored_name(const std::string& name, const Shape& shape, int64_t first, int64_t count);
 
 class PendingSave {
  public:

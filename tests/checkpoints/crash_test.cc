@@ -5,21 +5,11 @@
 
 #include "checkpoints/directory.h"
 #include "checkpoints/load.h"
+#include "tests/checkpoints/losses.h"
 #include "tests/checkpoints/tiny_state.h"
 
 namespace shardit {
 namespace {
-
-struct Loss {
-  Survives survives;
-  unsigned seed;
-};
-
-std::vector<Loss> losses() {
-  std::vector<Loss> all = {{Survives::kNothing, 0}, {Survives::kNamesOnly, 0}, {Survives::kEverything, 0}};
-  for (unsigned seed = 1; seed <= 20; ++seed) all.push_back({Survives::kAnything, seed});
-  return all;
-}
 
 // The variant that the newest valid checkpoint holds, after reading all of it: -1 if there is none.
 int variant_on_disk(FileSystem& files) {
@@ -45,7 +35,7 @@ bool killed(const std::function<void()>& body) {
 
 // Kills save(step, new variant) at every call, over what `prepare` left on disk. Returns the calls of a whole save.
 int kill_everywhere(const std::function<void(FaultyFiles&)>& prepare, int64_t step, int old_variant, int new_variant) {
-  for (const Loss& loss : losses())
+  for (const Loss& loss : losses(20))
     for (int call = 1;; ++call) {
       FaultyFiles files;
       make_run(files);
@@ -106,7 +96,7 @@ TEST(Crash, RecoveryMayBeKilledAtEveryCall) {
 }
 
 TEST(Crash, PruningMayBeKilledAtEveryCall) {
-  for (const Loss& loss : losses())
+  for (const Loss& loss : losses(20))
     for (int call = 1; call < 60; ++call) {
       FaultyFiles files;
       make_run(files);
@@ -151,7 +141,7 @@ TEST(FailedSave, AtEveryCallLeavesTheOldCheckpointAndCanBeRepeated) {
 }
 
 TEST(FailedSave, FollowedByACrashLeavesTheOldOrTheNew) {
-  for (const Loss& loss : losses())
+  for (const Loss& loss : losses(20))
     for (int call = 1; call < 60; ++call) {
       FaultyFiles files;
       make_run(files);

@@ -3,6 +3,8 @@
 // Modelled on leveldb's fault_injection_test. Every call counts. A kill at call n makes it and all later ones throw
 // Killed, which is no Error, so that no handler of the code under test mistakes it for one; the killed write leaves
 // half of its bytes. crash() then decides what of the unsynced state survives, and the files work again.
+//
+// Threads may stand for processes that share the files: each says which one it is, and a fault may be that of one.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <set>
 #include <string>
@@ -29,13 +32,16 @@ class FaultyFiles : public FileSystem {
   FaultyFiles() { root_->directory = true; }
 
   // --- faults ---
-  int calls() const { return calls_; }
-  void kill_at(int call) { kill_at_ = calls_ + call; }  // counted from now, the next call is 1
-  void fail_at(int call, int error_number) {
-    fail_at_ = calls_ + call;
+  static constexpr int kAll = -1;              // the machine: all processes together
+  static inline thread_local int process = 0;  // of which this thread makes the calls
+  int calls(int of = kAll) { return calls_[of]; }
+  // Counted from now, the next call is 1. A killed process stays dead until the crash, and so does a killed machine.
+  void kill_at(int call, int of = kAll) { kill_ = {of, calls_[of] + call}; }
+  void fail_at(int call, int error_number, int of = kAll) {
+    fail_ = {of, calls_[of] + call};
     fail_with_ = error_number;
   }
-  void no_faults() { kill_at_ = fail_at_ = 0; }
+  void no_faults() { kill_ = fail_ = {}; }
   int64_t capacity = int64_t{1} << 40;  // bytes; a write beyond it stores what fits and fails with ENOSPC
   int64_t claimed_free = -1;            // what free_bytes says; -1: the truth
   int64_t used() const { return used_by(*root_); }
@@ -44,7 +50,7 @@ class FaultyFiles : public FileSystem {
     std::mt19937 random(seed);
     lose(*root_, survives, random);
     no_faults();
-    dead_ = false;
+    dead_.clear();
   }
 
   // --- for tests that damage files ---
@@ -56,36 +62,43 @@ class FaultyFiles : public FileSystem {
 
   // --- FileSystem ---
   std::unique_ptr<OutputFile> create(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("create", path);
     if (lookup(path)) throw io_error("create", path, EEXIST);
     return std::make_unique<Output>(*this, path, insert(path, std::make_shared<Node>()));
   }
   std::unique_ptr<InputFile> open(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("open", path);
     return std::make_unique<Input>(*this, path, existing("open", path));
   }
   PathKind kind(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("stat", path);
     const std::shared_ptr<Node> node = lookup(path);
     return !node ? PathKind::kMissing : node->directory ? PathKind::kDirectory : PathKind::kFile;
   }
   std::vector<std::string> list(const std::string& dir) override {
+    const std::lock_guard lock(mutex_);
     tick("list", dir);
     std::vector<std::string> names;
     for (const auto& [name, node] : existing("list", dir)->names) names.push_back(name);
     return names;
   }
   void make_dir(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("mkdir", path);
     if (lookup(path)) throw io_error("mkdir", path, EEXIST);
     insert(path, std::make_shared<Node>())->directory = true;
   }
   void sync_dir(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("fsync", path);
     const std::shared_ptr<Node> node = existing("fsync", path);
     node->durable_names = node->names;
   }
   void rename(const std::string& from, const std::string& to) override {
+    const std::lock_guard lock(mutex_);
     tick("rename", from);
     const std::shared_ptr<Node> node = existing("rename", from), old = lookup(to);
     if (old && old->directory && !old->names.empty()) throw io_error("rename", to, ENOTEMPTY);
@@ -93,16 +106,19 @@ class FaultyFiles : public FileSystem {
     insert(to, node);
   }
   void remove_file(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("unlink", path);
     if (existing("unlink", path)->directory) throw io_error("unlink", path, EISDIR);
     erase(path);
   }
   void remove_dir(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("rmdir", path);
     if (!existing("rmdir", path)->names.empty()) throw io_error("rmdir", path, ENOTEMPTY);
     erase(path);
   }
   int64_t free_bytes(const std::string& path) override {
+    const std::lock_guard lock(mutex_);
     tick("statvfs", path);
     return claimed_free >= 0 ? claimed_free : capacity - used();
   }
@@ -121,6 +137,7 @@ class FaultyFiles : public FileSystem {
           path_(std::move(path)),
           node_(std::move(node)) {}
     void write(const void* data, int64_t bytes) override {
+      const std::lock_guard lock(files_.mutex_);
       const char* from = static_cast<const char*>(data);
       try {
         files_.tick("write", path_);
@@ -133,10 +150,14 @@ class FaultyFiles : public FileSystem {
       if (room < bytes) throw io_error("write", path_, ENOSPC);
     }
     void sync() override {
+      const std::lock_guard lock(files_.mutex_);
       files_.tick("fsync", path_);
       node_->durable_data = node_->data;
     }
-    void close() override { files_.tick("close", path_); }
+    void close() override {
+      const std::lock_guard lock(files_.mutex_);
+      files_.tick("close", path_);
+    }
 
    private:
     FaultyFiles& files_;
@@ -150,8 +171,12 @@ class FaultyFiles : public FileSystem {
         : files_(files),
           path_(std::move(path)),
           node_(std::move(node)) {}
-    int64_t size() const override { return static_cast<int64_t>(node_->data.size()); }
+    int64_t size() const override {
+      const std::lock_guard lock(files_.mutex_);
+      return static_cast<int64_t>(node_->data.size());
+    }
     void read(int64_t offset, void* dst, int64_t bytes) override {
+      const std::lock_guard lock(files_.mutex_);
       files_.tick("read", path_);
       if (offset < 0 || bytes < 0 || offset + bytes > size()) throw IoError("read " + path_ + ": beyond the end");
       std::memcpy(dst, node_->data.data() + offset, bytes);
@@ -163,11 +188,20 @@ class FaultyFiles : public FileSystem {
     std::shared_ptr<Node> node_;
   };
 
+  // A call of one process, or of the machine.
+  struct Fault {
+    int process = kAll, call = 0;
+  };
+
+  // REQUIRES: the lock.
   void tick(const char* call, const std::string& path) {
-    ++calls_;
-    if (calls_ == kill_at_) dead_ = true;
-    if (dead_) throw Killed();
-    if (calls_ == fail_at_) throw io_error(call, path, fail_with_);
+    for (int who : {kAll, process}) {
+      const int number = ++calls_[who];
+      if (kill_.process == who && kill_.call == number) dead_.insert(who);
+    }
+    if (dead_.contains(kAll) || dead_.contains(process)) throw Killed();
+    for (int who : {kAll, process})
+      if (fail_.process == who && fail_.call == calls_[who]) throw io_error(call, path, fail_with_);
   }
 
   static std::vector<std::string> split(const std::string& path) {
@@ -224,8 +258,11 @@ class FaultyFiles : public FileSystem {
   }
 
   std::shared_ptr<Node> root_ = std::make_shared<Node>();
-  int calls_ = 0, kill_at_ = 0, fail_at_ = 0, fail_with_ = 0;
-  bool dead_ = false;
+  std::map<int, int> calls_;  // by process
+  Fault kill_, fail_;
+  int fail_with_ = 0;
+  std::set<int> dead_;
+  std::recursive_mutex mutex_;  // guards all of it while calls are made
 };
 
 }  // namespace shardit
