@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "checkpoints/agree.h"
+#include "dist/agree.h"
 #include "checkpoints/messages.h"
 
 namespace shardit {

@@ -2,7 +2,7 @@
 #include <numeric>
 #include <optional>
 
-#include "checkpoints/agree.h"
+#include "dist/agree.h"
 #include "checkpoints/messages.h"
 #include "checkpoints/save.h"
 

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "checkpoints/crc32c.h"
+#include "core/error.h"
 #include "core/op_card.h"
 #include "core/random.h"
 #include "launcher/config.h"

@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "core/error.h"
 #include "dist/launch_environment.h"
 #include "dist/mpi_world.h"
 #include "launcher/command_line.h"
@@ -14,7 +15,8 @@ int run_job(const std::function<int(World&)>& body) {
       started_by_launcher() ? make_mpi_world(nullptr, nullptr) : make_single_world();
   try {
     return body(*world);
-  } catch (const AgreedError& error) {
+  } catch (const Error& error) {
+    if (!error.everywhere) throw;
     if (world->rank() == 0) print_error(error.what(), std::cerr);
     world->make_group("end")->barrier("end");
     return error.exit_code;

@@ -10,15 +10,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/error.h"
+#include "dist/agree.h"
 #include "dist/world.h"
 
 namespace shardit {
-
-// Thrown by every rank for what one of them met. Rank 0's says what; the others' are empty.
-struct AgreedError : Error {
-  using Error::Error;
-};
 
 class Ranks {
  public:
@@ -36,18 +31,18 @@ class Ranks {
     control_->all_gather(what, &mine, result.data(), sizeof(T));
     return result;
   }
-  std::vector<std::string> all_texts(const char* what, const std::string& mine);
-  bool any(const char* what, bool mine);
-  std::string from_first(const char* what, std::string text);  // rank 0's text
+  std::vector<std::string> all_texts(const char* what, const std::string& mine) {
+    return gather_texts(*control_, what, mine);
+  }
+  std::string from_first(const char* what, const std::string& text) { return broadcast_text(*control_, what, text); }
+  bool any(const char* what, bool mine);  // whether it holds on some rank
 
-  // Runs `work` on every rank. If it throws an Error on some, all throw an AgreedError for the lowest of them; one rank
-  // alone throws what it met.
-  void together(const char* what, const std::function<void()>& work);
-  // The same for what rank 0 does alone.
+  // What goes wrong on one rank goes wrong on all (dist/agree.h): `work` of every rank, or of rank 0 alone.
+  void together(const char* what, const std::function<void()>& work) {
+    all_work(*control_, what, [&] { return work(), std::string(); });
+  }
   void on_first(const char* what, const std::function<void()>& work) {
-    together(what, [&] {
-      if (first()) work();
-    });
+    rank_zero_works(*control_, what, [&] { return work(), std::string(); });
   }
 
   Communicator& control() { return *control_; }

@@ -22,9 +22,10 @@ const char* name_of(SamplerStage stage) {
   return "";
 }
 
-// Every state buffer copied to staging.
+// This rank's shard of every state buffer copied to staging.
 Graph build_snapshot(const RunSetup& setup) {
   Graph graph;
+  const Sharding& sharding = setup.sharding;
   for (const StateKind& kind : state_kinds(setup))
     for (const Unit& unit : setup.layout.units) {
       const std::string name = unit_buffer(kind.source, unit);
@@ -32,8 +33,10 @@ Graph build_snapshot(const RunSetup& setup) {
       const BufferClass buffer_class = kind.name == "params"          ? BufferClass::kParameters
                                        : kind.name.starts_with("ema") ? BufferClass::kEma
                                                                       : BufferClass::kOptimizer;
-      graph.keep(copy(input(graph, name, setup.state_type(unit), buffer_class)), "snapshot." + name,
-                 BufferClass::kStaging);
+      Value held = input(graph, name, setup.state_type(unit), buffer_class);
+      const int64_t shard = unit.shard_elements(sharding.shards());
+      if (held.shape()[0] != shard) held = slice_first(held, sharding.mesh.shard.rank * shard, shard);
+      graph.keep(copy(held), "snapshot." + name, BufferClass::kStaging);
     }
   return graph;
 }

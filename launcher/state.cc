@@ -50,12 +50,38 @@ std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, con
   return tensors;
 }
 
-std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, const std::string& prefix) {
-  std::vector<StateTensor> tensors;
+namespace {
+
+template <typename PartsOf>
+std::vector<TensorPart> parts_of_all(Program& program, const RunSetup& setup, const std::string& prefix,
+                                     PartsOf&& parts_of) {
+  std::vector<TensorPart> all;
   for (const StateKind& kind : state_kinds(setup))
-    for (StateTensor& tensor : tensors_of(program, setup, {kind.name, prefix + kind.source}))
-      tensors.push_back(std::move(tensor));
-  return tensors;
+    for (const Unit& unit : setup.layout.units) {
+      auto* memory = static_cast<float*>(program.host_pointer(prefix + unit_buffer(kind.source, unit)));
+      const std::vector<TensorPart> parts = parts_of(kind.name, unit, memory);
+      all.insert(all.end(), parts.begin(), parts.end());
+    }
+  return all;
+}
+
+}  // namespace
+
+std::vector<TensorPart> parts_held(Program& program, const RunSetup& setup) {
+  const Sharding& s = setup.sharding;
+  return parts_of_all(program, setup, "", [&](const std::string& kind, const Unit& unit, float* memory) {
+    return shard_parts(kind, unit, s.state_shard(), s.state_shards(), memory);
+  });
+}
+
+std::vector<TensorPart> parts_to_save(Program& program, const RunSetup& setup, bool from_snapshot) {
+  const Sharding& s = setup.sharding;
+  return parts_of_all(program, setup, from_snapshot ? "snapshot." : "",
+                      [&](const std::string& kind, const Unit& unit, float* memory) {
+                        const bool whole = !from_snapshot && s.state_shards() < s.shards();
+                        const int64_t first = whole ? s.mesh.shard.rank * unit.shard_elements(s.shards()) : 0;
+                        return shard_parts(kind, unit, s.mesh.shard.rank, s.shards(), memory + first);
+                      });
 }
 
 void draw_initial(const ParamPart& part, uint64_t seed, float* out) {

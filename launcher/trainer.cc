@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "checkpoints/directory.h"
 #include "checkpoints/run_lock.h"
@@ -34,7 +35,8 @@ namespace {
 struct StepReport {
   double step_ms = 0, exposed_ms = 0, data_wait_ms = 0;
   int64_t mem_bytes = 0;
-  bool stop = false;  // a signal, or the time is up
+  bool stop = false;   // a signal, or the time is up
+  bool saved = false;  // no save is being written
 };
 
 class Trainer {
@@ -52,7 +54,7 @@ class Trainer {
     ranks_.together("set-up", [&] { compiled = set_up(); });
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
-    saver_.emplace(files_, *program_, setup_, config_, options_.run_dir);
+    saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
   }
 
   int run() {
@@ -122,8 +124,13 @@ class Trainer {
   // Fresh weights, or those of a checkpoint.
   std::optional<Resumed> load_state() {
     initialize_state(*program_, setup_);
-    std::optional<Resumed> resumed =
-        resume_run(files_, config_, options_, train_data_->fingerprint(), all_tensors(*program_, setup_));
+    std::optional<Resumed> resumed;
+    ranks_.together("resume", [&] {
+      const Readers readers{ranks_.control(),
+                            setup_.sharding.state_shards() > 1 ? setup_.sharding.mesh.shard.communicator.get() : nullptr};
+      resumed = resume_run(files_, readers, config_, options_, train_data_->fingerprint(),
+                           parts_held(*program_, setup_));
+    });
     if (!resumed) return resumed;
     const Manifest& manifest = resumed->checkpoint.manifest;
     step_ = manifest.run.step;
@@ -196,8 +203,10 @@ class Trainer {
                    .exposed_ms = result.exposed_ms,
                    .data_wait_ms = result.data_wait_ms,
                    .mem_bytes = program_->allocated_bytes(),
-                   .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s)});
+                   .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
+                   .saved = saver_->ready()});
     log_.step(metrics_of(result, reports));
+    if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
     return std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.stop; });
   }
 
@@ -239,10 +248,9 @@ class Trainer {
   void after_step(int64_t last, bool stop) {
     if (validation_ && due(config_.validation().every_steps(), last)) validate();
     if (program_options_.sampling && due(config_.sample().every_steps(), last)) sample();
-    report_save(saver_->finished(false));
     if (!stop && step_ != last && !due(config_.checkpoint().every_steps(), last)) return;
     save();
-    if (stop || step_ == last) report_save(saver_->finished(true));
+    if (stop || step_ == last) finish_save();
   }
 
   void validate() {
@@ -282,12 +290,17 @@ class Trainer {
                  .run_nonce = nonce_,
                  .data_fingerprint = train_data_->fingerprint()};
     for (const auto& [library, version] : build_facts().libraries) run.library_versions[library] = version;
-    report_save(saver_->finished(true));
-    saver_->save(run);
+    finish_save();
+    ranks_.together("save", [&] { saver_->save(run); });
+    saving_ = true;
   }
 
-  void report_save(const std::optional<FinishedSave>& save) {
-    if (save) log_.save(*save);
+  // Of the save that was started last; an error of one rank's is that of all.
+  void finish_save() {
+    if (!std::exchange(saving_, false)) return;
+    ranks_.together("save", [&] {
+      if (const std::optional<FinishedSave> save = saver_->finish()) log_.save(*save);
+    });
   }
 
   std::string device_kind() const { return std::string(device_->name()) + " " + build_facts().instruction_set; }
@@ -307,6 +320,7 @@ class Trainer {
   PosixFiles files_;
   std::optional<Saver> saver_;
   std::string nonce_;
+  bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;
 };
 
@@ -317,10 +331,8 @@ int train(const RunConfig& config, const TrainOptions& options, World& world) {
   Trainer trainer(config, options, world);
   try {
     return trainer.run();
-  } catch (const AgreedError&) {
-    throw;
   } catch (const Error& error) {  // the others wait for this rank, and its own wire thread for them
-    if (world.size() > 1) world.abort(error.exit_code, error.what());
+    if (world.size() > 1 && !error.everywhere) world.abort(error.exit_code, error.what());
     throw;
   }
 }

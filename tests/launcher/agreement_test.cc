@@ -26,7 +26,8 @@ std::string said(const std::function<void(Ranks&)>& check) {
       Ranks ranks(world);
       check(ranks);
     });
-  } catch (const AgreedError& error) {
+  } catch (const Error& error) {
+    EXPECT_TRUE(error.everywhere) << error.what();
     return error.what();
   }
   return "";
@@ -41,7 +42,7 @@ TEST(Agreement, AnotherConfigIsToldWithTheRankAndTheKey) {
     const std::string lr = ranks.rank() == 2 ? "optimizer.lr=1e-3" : "optimizer.lr=2e-3";
     check_same_start(ranks, config_of({lr}), {.run_dir = "r"});
   });
-  EXPECT_NE(text.find("rank 2: was started with another config than rank 0: optimizer.lr is 0.001, there it is 0.002"),
+  EXPECT_NE(text.find("rank 2 of 3: was started with another config than rank 0: optimizer.lr is 0.001, there it is 0.002"),
             std::string::npos)
       << text;
 }
@@ -50,7 +51,7 @@ TEST(Agreement, OtherFlagsAreToldWithTheRank) {
   const std::string text = said([](Ranks& ranks) {
     check_same_start(ranks, config_of({}), {.run_dir = "r", .steps = ranks.rank() == 1 ? 5 : 6});
   });
-  EXPECT_NE(text.find("rank 1: was started with other flags than rank 0"), std::string::npos) << text;
+  EXPECT_NE(text.find("rank 1 of 3: was started with other flags than rank 0"), std::string::npos) << text;
   EXPECT_NE(text.find("--steps 5"), std::string::npos) << text;
 }
 
@@ -63,7 +64,7 @@ TEST(Agreement, OtherCollectivesAreToldWithTheFirstThatDiffers) {
   EXPECT_EQ(said([&](Ranks& ranks) { check_same_collectives(ranks, compiled(ranks.rank(), 3)); }), "");
   const std::string text =
       said([&](Ranks& ranks) { check_same_collectives(ranks, compiled(ranks.rank(), ranks.rank() == 1 ? 2 : 3)); });
-  EXPECT_NE(text.find("rank 1: would call other collectives than rank 0: '"), std::string::npos) << text;
+  EXPECT_NE(text.find("rank 1 of 3: would call other collectives than rank 0: '"), std::string::npos) << text;
   EXPECT_NE(text.find("all_gather of"), std::string::npos) << text;
 }
 
@@ -72,13 +73,12 @@ TEST(Agreement, AnErrorOfOneRankIsTheErrorOfAll) {
     try {
       ranks.together("work", [&] { REQUIRE(ranks.rank() != 1, "only here"); });
       FAIL() << "rank " << ranks.rank() << " went on";
-    } catch (const AgreedError& error) {
-      EXPECT_EQ(error.exit_code, 2);
-      EXPECT_EQ(error.what(), std::string(ranks.rank() == 0 ? "rank 1: only here" : ""));
+    } catch (const UserError& error) {
+      EXPECT_EQ(error.what(), std::string("rank 1 of 3: only here"));
       throw;
     }
   });
-  EXPECT_EQ(text, "rank 1: only here");
+  EXPECT_EQ(text, "rank 1 of 3: only here");
 }
 
 TEST(Agreement, TextsOfAnyLengthReachAll) {
