@@ -15,13 +15,16 @@ LossInputs given_inputs(Graph& graph, const RunSetup& s) {
           .noise = image_input(graph, s.model, "golden.noise", s.micro_batch)};
 }
 
+// The loss per image and, where it has two terms, each of them.
 Graph loss_terms(const RunSetup& setup) {
   Graph graph;
   const LossInputs in = given_inputs(graph, setup);
   const Loss loss = setup.process->loss(network_of(graph, setup), in.x0, in.time, in.noise, in.y);
   graph.keep(loss.per_image, "terms.loss");
-  graph.keep(loss.mse, "terms.mse");
-  if (loss.variational) graph.keep(loss.variational, "terms.vb");
+  if (loss.variational) {
+    graph.keep(loss.mse, "terms.mse");
+    graph.keep(loss.variational, "terms.vb");
+  }
   return graph;
 }
 
