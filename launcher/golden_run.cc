@@ -9,7 +9,7 @@ namespace shardit {
 
 GoldenRun::GoldenRun(const Golden& golden, DType compute, int threads)
     : golden_(golden),
-      setup_(golden.setup({.compute = compute, .residual = compute})),
+      setup_(golden.setup({.compute = compute, .residual = DType::kF32})),
       pool_(threads),
       device_(make_cpu_device()) {}
 
