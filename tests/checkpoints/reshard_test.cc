@@ -157,8 +157,9 @@ TEST(Reshard, FailedAtAnyCallLeavesNothingUnfinished) {
       EXPECT_HAS(std::string(error.what()), "No space left on device");
     }
     source.files.no_faults();
-    if (source.files.kind("other/checkpoints") == PathKind::kDirectory)
+    if (source.files.kind("other/checkpoints") == PathKind::kDirectory) {
       for (const std::string& name : source.files.list("other/checkpoints")) EXPECT_EQ(name, "step-00001000");
+    }
     check_after_crash(source, call);
     if (!failed) break;
   }
