@@ -75,6 +75,20 @@ TEST(Reshard, OfDamagedDataIsAnErrorAndLeavesNoCheckpoint) {
   EXPECT_FALSE(exists(checkpoint_path(saved / "copy", 4)));
 }
 
+TEST(Verify, NamesTheDamagedFileOfOneOfSeveralRanks) {
+  const Saved saved;
+  const std::string copy = saved / "copy";
+  ASSERT_TRUE(succeeds(reshard(saved.run_dir, copy, {"--ranks", "4"})));
+  const std::string second = checkpoint_path(copy, 4) + "/rank-00002.safetensors";
+  const std::string bytes = bytes_of_file(second);
+  flip_byte(second, bytes.size() - 1);
+  EXPECT_TRUE(fails(checkpoint({"verify", copy}), 4, {"rank-00002.safetensors is damaged", "tensor '"}));
+  write_bytes(second, bytes.substr(0, bytes.size() - 1));
+  EXPECT_TRUE(fails(checkpoint({"verify", checkpoint_path(copy, 4)}), 4, {"rank-00002.safetensors has "}));
+  std::filesystem::remove(second);
+  EXPECT_TRUE(fails(checkpoint({"verify", checkpoint_path(copy, 4)}), 4, {"rank-00002.safetensors is missing"}));
+}
+
 // --- memory ---
 
 // A state of 115 MiB in one file.
