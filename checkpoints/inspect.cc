@@ -1,5 +1,6 @@
 #include "checkpoints/inspect.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,8 @@ namespace shardit {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr size_t kFilesShown = 8;
 
 // "params", "adam.m", "ema.slow"
 std::string group_of(const std::string& name) { return name.substr(0, name.find('/')); }
@@ -36,6 +39,23 @@ std::string hex(uint32_t number) {
 
 std::string row(const std::string& key, const std::string& value) {
   return key + std::string(key.size() < 14 ? 14 - key.size() : 1, ' ') + value + "\n";
+}
+
+// How the bytes are shared out, and the first of the files.
+std::string files_text(const Manifest& manifest, size_t shown) {
+  const std::vector<FileEntry>& files = manifest.files;
+  std::string count = std::to_string(files.size()) + ", " + std::to_string(manifest.data_bytes()) + " bytes";
+  if (files.size() > 1) {
+    const auto [least, most] = std::minmax_element(
+        files.begin(), files.end(), [](const FileEntry& a, const FileEntry& b) { return a.bytes < b.bytes; });
+    count += ", " + std::to_string(least->bytes) + " to " + std::to_string(most->bytes) + " each";
+  }
+  std::string text = row("files", count);
+  for (size_t i = 0; i < std::min(shown, files.size()); ++i)
+    text +=
+        row("file", files[i].name + "  " + std::to_string(files[i].bytes) + " bytes  crc32c " + hex(files[i].crc32c));
+  if (files.size() > shown) text += row("file", std::to_string(files.size() - shown) + " more, shown by --tensors");
+  return text;
 }
 
 std::string tensor_text(const Manifest& manifest, const TensorEntry& tensor) {
@@ -101,8 +121,7 @@ std::string describe_text(const Checkpoint& checkpoint, bool with_tensors) {
   for (const auto& [name, group] : groups_of(manifest))
     text += row("state", name + ": " + std::to_string(group.tensors) + " tensors, " + std::to_string(group.elements) +
                              " elements, " + std::to_string(group.bytes) + " bytes");
-  for (const FileEntry& file : manifest.files)
-    text += row("file", file.name + "  " + std::to_string(file.bytes) + " bytes  crc32c " + hex(file.crc32c));
+  text += files_text(manifest, with_tensors ? manifest.files.size() : kFilesShown);
   text += row("root digest", manifest.root.hex());
   if (!run.config_text.empty()) text += "config\n" + indented(run.config_text);
   if (with_tensors)

@@ -9,6 +9,7 @@
 
 namespace shardit {
 
+// Of many files only the first are listed, and which ranges of which tensor lie where is left out, unless asked for.
 std::string describe_text(const Checkpoint& checkpoint, bool with_tensors);
 std::string describe_json(const Checkpoint& checkpoint);  // one object, tensors and shard map included
 std::string digest_line(const Checkpoint& checkpoint);    // "digest <hex>"

@@ -40,13 +40,13 @@ std::vector<StoredTensor> stored_tensors(std::span<const TensorPart> parts) {
   return tensors;
 }
 
-ChunkSum write_part(SafetensorsWriter& writer, const TensorPart& part) {
-  const int64_t element = static_cast<int64_t>(size_of(part.dtype));
+ChunkSum write_part(SafetensorsWriter& writer, const TensorPart& part, int64_t slice, const PartSource& source) {
+  const int64_t element = static_cast<int64_t>(size_of(part.dtype)), end = part.first + part.count;
   ChunkSum sum;
-  for (int64_t done = 0; done < part.count; done += kSlice) {
-    const int64_t count = std::min(kSlice, part.count - done);
-    const char* data = static_cast<const char*>(part.data) + done * element;
-    sum += hash_chunks(data, part.dtype, part.first + done, count);
+  for (int64_t first = part.first; first < end; first += slice) {
+    const int64_t count = std::min(slice, end - first);
+    const void* data = source(part, first, count);
+    sum += hash_chunks(data, part.dtype, first, count);
     writer.write(data, count * element);
   }
   return sum;
@@ -112,7 +112,14 @@ int64_t rank_file_bytes(std::span<const TensorPart> parts) {
 }
 
 WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
-                            std::span<const TensorPart> all_parts) {
+                            std::span<const TensorPart> parts) {
+  return write_rank_file(files, directory, rank, parts, kSlice, [](const TensorPart& part, int64_t first, int64_t) {
+    return static_cast<const char*>(part.data) + (first - part.first) * static_cast<int64_t>(size_of(part.dtype));
+  });
+}
+
+WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
+                            std::span<const TensorPart> all_parts, int64_t slice, const PartSource& source) {
   const std::vector<TensorPart> parts = without_empty_parts(all_parts);
   const std::string name = rank_file_name(rank);
   SafetensorsWriter writer(files, directory + "/" + name, stored_tensors(parts), {});
@@ -120,7 +127,7 @@ WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int
   for (size_t i = 0; i < parts.size(); ++i) {
     const TensorPart& part = parts[i];
     const TensorRange range{0, writer.tensors()[i].offset, part.first, part.count};
-    written.parts.push_back({part.name, part.dtype, part.shape, range, write_part(writer, part)});
+    written.parts.push_back({part.name, part.dtype, part.shape, range, write_part(writer, part, slice, source)});
   }
   writer.finish();
   written.file = {name, writer.bytes(), writer.crc32c()};

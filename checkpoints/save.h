@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -65,6 +66,12 @@ int64_t rank_file_bytes(std::span<const TensorPart> parts);  // header included
 // name of its own. Empty parts are left out, empty tensors are not.
 WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
                             std::span<const TensorPart> parts);
+
+// The same with elements that lie in no memory yet: `source` gives [first, first + count) of a part's tensor, at most
+// `slice` of them, valid until the next call. REQUIRES: slice is a multiple of kChunk.
+using PartSource = std::function<const void*(const TensorPart& part, int64_t first, int64_t count)>;
+WrittenFile write_rank_file(FileSystem& files, const std::string& directory, int rank,
+                            std::span<const TensorPart> parts, int64_t slice, const PartSource& source);
 
 class PendingSave {
  public:

@@ -1,4 +1,4 @@
-// `shardit checkpoint inspect|verify|diff|export|import|prune …`.
+// `shardit checkpoint inspect|verify|diff|reshard|export|import|prune …`.
 #include <filesystem>
 #include <iostream>
 
@@ -6,6 +6,7 @@
 #include "checkpoints/inspect.h"
 #include "checkpoints/load.h"
 #include "checkpoints/release.h"
+#include "checkpoints/reshard.h"
 #include "checkpoints/run_lock.h"
 #include "core/error.h"
 #include "launcher/commands/commands.h"
@@ -23,8 +24,15 @@ struct Flags {
   bool tensors = false, digest = false, json = false;
   double tolerance = 0;
   int keep_last = 0;
-  int64_t keep_every = 0;
+  int64_t keep_every = 0, memory_budget_bytes = kReshardBudgetBytes;
+  int ranks = 0;
 };
+
+void make_run_dir(const std::string& path) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (failed) throw IoError("cannot create " + path + ": " + failed.message());
+}
 
 int inspect(const Flags& f) {
   PosixFiles files;
@@ -52,6 +60,20 @@ int diff(const Flags& f) {
   return difference.equal ? 0 : 1;
 }
 
+int reshard_to(const Flags& f) {
+  PosixFiles files;
+  const Checkpoint from = open_checkpoint(files, f.a);
+  const Layout layout = make_setup(parse_config(from.manifest.run.config_text, from.path)).layout;
+  const ReshardPlan plan = plan_reshard(from, layout, f.ranks, f.memory_budget_bytes);
+  make_run_dir(f.b);
+  RunLock lock(f.b);
+  const SaveReport report = reshard(files, plan, f.b);
+  for (const std::string& note : report.notes) std::cout << note << "\n";
+  std::cout << "wrote " << report.path << " for " << f.ranks << (f.ranks == 1 ? " rank (" : " ranks (")
+            << format_bytes(static_cast<double>(report.bytes)) << "), digest " << report.root.hex() << "\n";
+  return 0;
+}
+
 int export_to(const Flags& f) {
   check_output_file(f.b);
   PosixFiles files;
@@ -76,9 +98,7 @@ int import_from(const Flags& f) {
   const std::vector<StateTensor> params = tensors_of(program, setup, {"params", "master"});
   import_weights(files, f.a, params, constants_of(released));
   copy_weights_to_emas(program, setup);
-  std::error_code failed;
-  std::filesystem::create_directories(f.b, failed);
-  if (failed) throw IoError("cannot create " + f.b + ": " + failed.message());
+  make_run_dir(f.b);
   RunLock lock(f.b);
   const NewestCheckpoint newest = find_newest(files, f.b);
   REQUIRE(!newest.checkpoint && newest.problems.empty(),
@@ -140,6 +160,16 @@ void add_checkpoint_command(CLI::App& app, Handler& chosen) {
   c->add_option("--tolerance", flags->tolerance, "Largest relative difference that counts as equal")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+
+  c = add(group, chosen, flags, "reshard", "Writes a checkpoint as another number of ranks would have written it",
+          reshard_to);
+  c->add_option("A", flags->a, kPath)->required();
+  c->add_option("B", flags->b, "Run directory to write the step into; it must not have that step")->required();
+  c->add_option("--ranks", flags->ranks, "How many ranks")->required()->check(CLI::PositiveNumber);
+  c->add_option("--memory-budget", flags->memory_budget_bytes,
+                "Most memory it takes beyond the program itself; bytes, or with a unit: 16MiB, 2GiB")
+      ->default_str("2GiB")
+      ->transform(CLI::AsSizeValue(false));
 
   c = add(group, chosen, flags, "export",
           "Writes weights as one safetensors file with the released DiffiT tensor names", export_to);

@@ -6,7 +6,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "tests/checkpoints/tiny_state.h"
+#include "tests/checkpoints/sharded_state.h"
+#include "tests/checkpoints/watched_files.h"
 
 namespace shardit {
 namespace {
@@ -67,6 +68,36 @@ TEST(Inspect, TheJsonHasEveryTensorAndItsPlace) {
   EXPECT_EQ(json["tensors"][0]["ranges"][0]["file"], "rank-00000.safetensors");
 }
 
+TEST(Inspect, OfManyRanksIsShortAndSaysHowTheBytesAreSharedOut) {
+  FaultyFiles files;
+  make_run(files);
+  std::vector<float> values(12 * kChunk);
+  Unit unit{"unit"};
+  unit.add("w", {12 * kChunk}, {});
+  const Ends ends = with_ranks(12, [&](Communicator& writers) {
+    const int rank = writers.rank();
+    save_sharded(files, writers, "run", run_by(12, 1000),
+                 shard_parts("params", unit, rank, 12, values.data() + rank * kChunk));
+  });
+  EXPECT_EQ(ends, all_done(12));
+  const Checkpoint checkpoint = open_checkpoint(files, "run");
+  const std::vector<FileEntry>& entries = checkpoint.manifest.files;
+  const std::string text = describe_text(checkpoint, false), full = describe_text(checkpoint, true);
+  EXPECT_HAS(text, "written by    12 ranks at zero_stage 0");
+  EXPECT_HAS(text, "files         12, " + std::to_string(checkpoint.manifest.data_bytes()) + " bytes, " +
+                       std::to_string(entries[0].bytes) + " to " + std::to_string(entries[11].bytes) + " each\n");
+  EXPECT_HAS(text, "file          rank-00007.safetensors  " + std::to_string(entries[7].bytes) + " bytes");
+  EXPECT_HAS(text, "file          4 more, shown by --tensors\n");
+  EXPECT_EQ(text.find("rank-00008"), std::string::npos);
+  EXPECT_HAS(full, "file          rank-00011.safetensors");
+  EXPECT_HAS(full, "    [11264, 12288)  rank-00011.safetensors at ");
+  const auto json = nlohmann::json::parse(describe_json(checkpoint));
+  EXPECT_EQ(json["ranks"], 12);
+  ASSERT_EQ(json["files"].size(), 12u);
+  EXPECT_EQ(json["files"][11]["bytes"], entries[11].bytes);
+  EXPECT_EQ(json["tensors"][0]["ranges"][11]["file"], "rank-00011.safetensors");
+}
+
 TEST(Diff, OfTheSameStateIsEqual) {
   TinyState a(1), b(1);
   Pair pair(a.tensors(), b.tensors());
@@ -99,6 +130,16 @@ TEST(Diff, NoToleranceHidesANan) {
   Pair pair({floats("w", a)}, {floats("w", b)});
   EXPECT_FALSE(pair.diff(1e9).equal);
   EXPECT_EQ(pair.diff().tensors[0].max_abs, std::numeric_limits<double>::infinity());
+}
+
+TEST(Diff, ReadsSliceBySliceFromOneFileOfEachSide) {
+  std::vector<float> a(2 * kSliceElements + 5), b = a;
+  b.back() = 1;
+  Pair pair({floats("w", a)}, {floats("w", b)});
+  WatchedFiles watched(pair.files);
+  EXPECT_EQ(diff_checkpoints(watched, pair.a, pair.b).tensors[0].max_abs, 1);
+  EXPECT_EQ(watched.largest_read, 4 * kSliceElements);
+  EXPECT_EQ(watched.most_open, 2);
 }
 
 TEST(Diff, NamesTensorsThatOnlyOneSideHas) {

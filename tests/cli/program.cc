@@ -83,6 +83,13 @@ bool Started::running() {
   return !ended_;
 }
 
+int64_t Started::peak_memory_bytes() const {
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+  return 0;
+}
+
 Ran Started::wait() {
   if (!ended_) waitpid(pid_, &status_, 0);
   ended_ = true;

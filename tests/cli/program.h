@@ -34,6 +34,7 @@ class Started {
 
   void send(int signal_number) const;
   bool running();
+  int64_t peak_memory_bytes() const;  // so far; 0 if it has ended
   Ran wait();
 
  private:
