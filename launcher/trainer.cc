@@ -1,8 +1,11 @@
 #include "launcher/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
+#include <thread>
 #include <utility>
 
 #include "checkpoints/directory.h"
@@ -10,6 +13,7 @@
 #include "core/error.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "dist/watchdog.h"
 #include "launcher/agreement.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
@@ -39,6 +43,14 @@ struct StepReport {
   bool saved = false;  // no save is being written
 };
 
+// The first rank that still runs tells what the watchdog found; its launcher then ends the others.
+void exit_on_hang(int rank, const std::string& diagnosis) {
+  constexpr int kHang = 6;
+  std::this_thread::sleep_for(rank * std::chrono::milliseconds(300));
+  std::cerr << "shardit: " << diagnosis << std::endl;
+  std::_Exit(kHang);
+}
+
 class Trainer {
  public:
   Trainer(const RunConfig& config, const TrainOptions& options, World& world)
@@ -50,6 +62,9 @@ class Trainer {
         folder_{options.run_dir},
         pool_(options.threads),
         device_(make_cpu_device()) {
+    if (ranks_.size() > 1 && config_.parallel().watchdog_s() > 0)
+      watchdog_.emplace(world, WatchdogOptions{.limit_s = config_.parallel().watchdog_s()},
+                        [rank = ranks_.rank()](const std::string& diagnosis) { exit_on_hang(rank, diagnosis); });
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] { compiled = set_up(); });
     check_same_collectives(ranks_, *compiled);
@@ -126,10 +141,11 @@ class Trainer {
     initialize_state(*program_, setup_);
     std::optional<Resumed> resumed;
     ranks_.together("resume", [&] {
-      const Readers readers{ranks_.control(),
-                            setup_.sharding.state_shards() > 1 ? setup_.sharding.mesh.shard.communicator.get() : nullptr};
-      resumed = resume_run(files_, readers, config_, options_, train_data_->fingerprint(),
-                           parts_held(*program_, setup_));
+      const Readers readers{ranks_.control(), setup_.sharding.state_shards() > 1
+                                                  ? setup_.sharding.mesh.shard.communicator.get()
+                                                  : nullptr};
+      resumed =
+          resume_run(files_, readers, config_, options_, train_data_->fingerprint(), parts_held(*program_, setup_));
     });
     if (!resumed) return resumed;
     const Manifest& manifest = resumed->checkpoint.manifest;
@@ -308,6 +324,7 @@ class Trainer {
   RunConfig config_;
   TrainOptions options_;
   Ranks ranks_;
+  std::optional<Watchdog> watchdog_;
   RunLog log_;
   RunSetup setup_;
   RunFolder folder_;
