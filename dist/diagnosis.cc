@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
+#include <set>
 
 namespace shardit {
 namespace {
@@ -65,10 +67,10 @@ const Call* usual_call(const Members& members, int64_t number) {
 
 // Of the earliest call about which the members disagree; empty if there is none.
 std::string disagreement(const Members& members) {
-  std::map<int64_t, bool> numbers;
+  std::set<int64_t> numbers;
   for (const Member& member : members)
-    for (const Call* call : member.calls) numbers[call->number] = true;
-  for (const auto& [number, ignored] : numbers) {
+    for (const Call* call : member.calls) numbers.insert(call->number);
+  for (const int64_t number : numbers) {
     const Call& usual = *usual_call(members, number);
     for (const Member& member : members) {
       const Call* other = member.at(number);
@@ -111,43 +113,69 @@ const Call* running_call(const RankCalls& rank) {
   return nullptr;
 }
 
-std::string headline(const std::vector<RankCalls>& ranks) {
-  const std::vector<Members> groups = groups_of(ranks);
+std::string say(const std::vector<int>& ranks, const char* verb_of_one, const char* verb_of_many) {
+  return list_ranks(ranks) + (ranks.size() == 1 ? verb_of_one : verb_of_many);
+}
+std::string say_wait(const Wait& wait) { return say(wait.waiting, " waits in ", " wait in ") + describe(*wait.call); }
+
+// The explanations; each is empty where it does not hold.
+
+std::string disagreement_in_any(const std::vector<Members>& groups) {
   for (const Members& group : groups)
     if (const std::string text = disagreement(group); !text.empty()) return text;
+  return "";
+}
 
+std::string silence(const std::vector<RankCalls>& ranks, const std::vector<Wait>& waits) {
+  std::vector<int> silent;
+  for (const RankCalls& rank : ranks)
+    if (!rank.answered) silent.push_back(rank.rank);
+  if (silent.empty()) return "";
+  return say(silent, " does not answer", " do not answer") + (waits.empty() ? "" : "; " + say_wait(waits.front()));
+}
+
+// Of those who are missing, the ones that wait for nobody themselves.
+std::string absence(const std::vector<RankCalls>& ranks, const std::vector<Wait>& waits) {
+  std::vector<int> idle;
+  for (const RankCalls& rank : ranks)
+    if (rank.answered && !running_call(rank)) idle.push_back(rank.rank);
+  for (const Wait& wait : waits) {
+    std::vector<int> absent;
+    std::set_intersection(wait.missing.begin(), wait.missing.end(), idle.begin(), idle.end(),
+                          std::back_inserter(absent));
+    if (!absent.empty())
+      return say(absent, " has", " have") + " not entered " + describe(*wait.call) + ", in which " +
+             say(wait.waiting, " waits", " wait");
+  }
+  return "";
+}
+
+std::string circle(const std::vector<Wait>& waits) {
+  for (const Wait& wait : waits)
+    if (!wait.missing.empty())
+      return "the ranks wait for each other in different calls: " + say_wait(wait) + ", " + list_ranks(wait.missing) +
+             " elsewhere";
+  return "";
+}
+
+// What remains.
+std::string lost_message(const std::vector<Wait>& waits) {
+  if (waits.empty()) return "no rank waits in a call any more";
+  const Wait& wait = waits.front();
+  if (wait.call->op == CallOp::kMakeGroup) return say_wait(wait) + "; others of the group have not come";
+  return "a message was lost: " + say_wait(wait) + ", which all have entered" +
+         (wait.left.empty() ? "" : " and " + list_ranks(wait.left) + " left");
+}
+
+std::string headline(const std::vector<RankCalls>& ranks) {
+  const std::vector<Members> groups = groups_of(ranks);
   std::vector<Wait> waits;
   for (const Members& group : groups)
     if (Wait wait = wait_in(group); wait.call) waits.push_back(std::move(wait));
-  std::vector<int> silent, idle;
-  for (const RankCalls& rank : ranks) {
-    if (!rank.answered) silent.push_back(rank.rank);
-    if (rank.answered && !running_call(rank)) idle.push_back(rank.rank);
-  }
-  const auto wait_text = [](const Wait& wait) {
-    return list_ranks(wait.waiting) + (wait.waiting.size() == 1 ? " waits in " : " wait in ") + describe(*wait.call);
-  };
-  if (!silent.empty())
-    return list_ranks(silent) + (silent.size() == 1 ? " does" : " do") + " not answer" +
-           (waits.empty() ? "" : "; " + wait_text(waits.front()));
-  for (const Wait& wait : waits) {
-    std::vector<int> culprits;
-    std::set_intersection(wait.missing.begin(), wait.missing.end(), idle.begin(), idle.end(),
-                          std::back_inserter(culprits));
-    if (!culprits.empty())
-      return list_ranks(culprits) + (culprits.size() == 1 ? " has" : " have") + " not entered " + describe(*wait.call) +
-             ", in which " + list_ranks(wait.waiting) + (wait.waiting.size() == 1 ? " waits" : " wait");
-  }
-  for (const Wait& wait : waits)
-    if (!wait.missing.empty())
-      return "the ranks wait for each other in different calls: " + wait_text(wait) + ", " + list_ranks(wait.missing) +
-             " elsewhere";
-  for (const Wait& wait : waits) {
-    if (wait.call->op == CallOp::kMakeGroup) return wait_text(wait) + "; others of the group have not come";
-    return "a message was lost: " + wait_text(wait) + ", which all have entered" +
-           (wait.left.empty() ? "" : " and " + list_ranks(wait.left) + " left");
-  }
-  return "no rank waits in a call any more";
+  for (const std::string& text :
+       {disagreement_in_any(groups), silence(ranks, waits), absence(ranks, waits), circle(waits)})
+    if (!text.empty()) return text;
+  return lost_message(waits);
 }
 
 std::string state_of(const RankCalls& rank) {

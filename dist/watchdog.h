@@ -25,7 +25,8 @@ class Watchdog {
  public:
   using Handler = std::function<void(const std::string& diagnosis)>;
 
-  // Collective over the world, which must outlive it.
+  // Collective over the world, which must outlive it. A rank without one does not answer: let it go only when all ranks
+  // are through their calls.
   Watchdog(World& world, const WatchdogOptions& options, Handler handler);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;

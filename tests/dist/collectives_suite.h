@@ -365,13 +365,19 @@ TEST_P(Collectives, LeaveTheHeapAloneAfterTheFirstCallOfASize) {
 
 }  // namespace shardit::test
 
-inline void* counted_allocation(std::size_t bytes, std::size_t alignment) {
+inline void* counted_allocation(std::size_t bytes, std::size_t alignment) noexcept {
   if (shardit::test::counting_heap) ++shardit::test::heap_calls;
-  void* memory = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
-  return memory ? memory : throw std::bad_alloc();
+  return std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
 }
-void* operator new(std::size_t n) { return counted_allocation(n, alignof(std::max_align_t)); }
-void* operator new(std::size_t n, std::align_val_t a) { return counted_allocation(n, static_cast<std::size_t>(a)); }
+inline void* or_throw(void* memory) { return memory ? memory : throw std::bad_alloc(); }
+
+void* operator new(std::size_t n) { return or_throw(counted_allocation(n, alignof(std::max_align_t))); }
+void* operator new(std::size_t n, std::align_val_t a) {
+  return or_throw(counted_allocation(n, static_cast<std::size_t>(a)));
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return counted_allocation(n, alignof(std::max_align_t));
+}
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }

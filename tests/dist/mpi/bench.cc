@@ -3,6 +3,7 @@
 //   mpirun --bind-to none --mca mpi_yield_when_idle 1 -np 2 build/dist_mpi_bench [busy]
 //
 // A size is that of the n parts together; GB/s is what a rank sends, (n - 1) parts, by the median time of three rounds.
+// Behind it the fastest call of all: what the machine gives when nobody else uses it just then.
 // With `busy` every rank has a thread that computes meanwhile, and the last column says how much of the work that such
 // a thread does alone it got done.
 #include <mpi.h>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "dist/mpi_world.h"
@@ -50,17 +52,28 @@ struct Contest {
   std::function<void()> ours, theirs;
 };
 
-double seconds_of(Communicator& group, int times, const std::function<void()>& call) {
-  group.barrier("start");
-  const int64_t start = steady_now_ns();
-  for (int i = 0; i < times; ++i) call();
-  group.barrier("stop");
-  return static_cast<double>(steady_now_ns() - start) / 1e9 / times;
-}
+struct Times {
+  std::vector<double> rounds;  // mean seconds of a call
+  double fastest = 1e9;        // seconds
+  double median() const {
+    std::vector<double> sorted = rounds;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[sorted.size() / 2];
+  }
+};
 
-double median_of_3(std::vector<double> seconds) {
-  std::sort(seconds.begin(), seconds.end());
-  return seconds[1];
+void run_round(Communicator& group, int calls, const std::function<void()>& call, Times& times) {
+  group.barrier("start");
+  double sum = 0;
+  for (int i = 0; i < calls; ++i) {
+    const int64_t start = steady_now_ns();
+    call();
+    const double seconds = static_cast<double>(steady_now_ns() - start) / 1e9;
+    sum += seconds;
+    times.fastest = std::min(times.fastest, seconds);
+  }
+  group.barrier("stop");
+  times.rounds.push_back(sum / calls);
 }
 
 void compare(Communicator& group, int64_t bytes, const Computation& computation, double alone) {
@@ -75,22 +88,24 @@ void compare(Communicator& group, int64_t bytes, const Computation& computation,
        [&] { MPI_Alltoall(a.data(), count, MPI_BYTE, b.data(), count, MPI_BYTE, MPI_COMM_WORLD); }},
       {"reduce_scatter", [&] { group.reduce_scatter("r", a.data(), b.data(), part / 4); },
        [&] { MPI_Reduce_scatter_block(a.data(), b.data(), elements, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); }}};
-  const int times = static_cast<int>(std::clamp<int64_t>((128 << 20) / bytes, 3, 300));
+  const int calls = static_cast<int>(std::clamp<int64_t>((128 << 20) / bytes, 3, 300));
+  const double moved = static_cast<double>(part) * (n - 1) / 1e9;
   for (const Contest& contest : contests) {
-    std::vector<double> ours, theirs;
+    Times ours, theirs, ignored;
     const int64_t work = computation.done(), start = steady_now_ns();
-    seconds_of(group, 1, contest.ours);
-    seconds_of(group, 1, contest.theirs);
+    run_round(group, 1, contest.ours, ignored);
+    run_round(group, 1, contest.theirs, ignored);
     for (int round = 0; round < 3; ++round) {
-      ours.push_back(seconds_of(group, times, contest.ours));
-      theirs.push_back(seconds_of(group, times, contest.theirs));
+      run_round(group, calls, contest.ours, ours);
+      run_round(group, calls, contest.theirs, theirs);
     }
     const double rate = static_cast<double>(computation.done() - work) / static_cast<double>(steady_now_ns() - start);
-    const double moved = static_cast<double>(part) * (n - 1) / 1e9;
-    if (group.rank() == 0)
-      std::printf("%-15s %9.2f MiB   %9.1f us %6.2f GB/s   MPI %9.1f us %6.2f GB/s   work %3.0f %%\n", contest.name,
-                  static_cast<double>(bytes) / (1 << 20), median_of_3(ours) * 1e6, moved / median_of_3(ours),
-                  median_of_3(theirs) * 1e6, moved / median_of_3(theirs), alone > 0 ? 100 * rate / alone : 0);
+    if (group.rank() != 0) continue;
+    std::printf("%-14s %8.4f MiB", contest.name, static_cast<double>(bytes) / (1 << 20));
+    for (const auto& [who, times] : {std::pair<const char*, const Times&>{"ours", ours}, {"MPI", theirs}})
+      std::printf("   %4s %5.2f GB/s, fastest %8.1f us", who, moved / times.median(), times.fastest * 1e6);
+    if (alone > 0) std::printf("   work %3.0f %%", 100 * rate / alone);
+    std::printf("\n");
   }
 }
 
