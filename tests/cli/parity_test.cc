@@ -233,6 +233,21 @@ TEST(Parity, AGoldenCutShortIsExitCodeFour) {
   EXPECT_TRUE(fails(run({"parity", folder / "cut.safetensors"}), 4, {"cut.safetensors", "truncated"}));
 }
 
+// The program computes these itself, so a wrong one would not show in any section.
+TEST(Parity, AnotherPositionTableOrIndexIsExitCodeFour) {
+  const TestFolder folder;
+  const std::string path = folder / "bent.safetensors";
+  for (const std::string name : {"pos_embed", "blocks.0.attn.relative_position_index"}) {
+    const std::string source = committed("s8-p4-d8-h2-eps.safetensors");
+    PosixFiles files;
+    const int64_t offset = SafetensorsReader(files, source).find("param." + name)->offset;
+    std::string bytes = bytes_of_file(source);
+    bytes[static_cast<size_t>(offset) + 3] ^= '\x40';
+    write_bytes(path, bytes);
+    EXPECT_TRUE(fails(run({"parity", path}), 4, {name + " is not what its configuration gives"}));
+  }
+}
+
 TEST(Parity, AWrongNumberInAGoldenIsExitCodeOne) {
   const TestFolder folder;
   const std::string path = folder / "bent.safetensors";
