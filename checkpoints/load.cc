@@ -56,13 +56,15 @@ ChunkSum CheckpointReader::read(const TensorEntry& tensor, int64_t first, int64_
   const int64_t element = static_cast<int64_t>(size_of(tensor.dtype));
   char* to = static_cast<char*>(dst);
   ChunkSum sum;
-  for (const TensorRange& range : tensor.ranges) {
-    int64_t from = std::max(first, range.first);
-    const int64_t end = std::min(first + count, range.first + range.count);
+  auto range = std::partition_point(tensor.ranges.begin(), tensor.ranges.end(),
+                                    [&](const TensorRange& before) { return before.first + before.count <= first; });
+  for (; range != tensor.ranges.end() && range->first < first + count; ++range) {
+    int64_t from = std::max(first, range->first);
+    const int64_t end = std::min(first + count, range->first + range->count);
     for (int64_t now; from < end; from += now) {  // slices are hashed while they are in cache
       now = std::min(kSliceElements, end - from);
       char* slice = to + (from - first) * element;
-      file(range.file).read(range.file_offset + (from - range.first) * element, slice, now * element);
+      file(range->file).read(range->file_offset + (from - range->first) * element, slice, now * element);
       sum += hash_chunks(slice, tensor.dtype, from, now);
     }
   }
