@@ -327,7 +327,7 @@ TEST_P(Collectives, AWatchdogNamesTheRankThatIsLate) {
     const auto group = world.make_group("late");
     const int late = world.size() - 1;
     std::promise<std::string> said;
-    const Watchdog watchdog(world, {.limit_s = 0.2, .answer_s = 10},
+    const Watchdog watchdog(world, {.limit_s = 0.5, .answer_s = 10},
                             [&](const std::string& text) { said.set_value(text); });
     if (world.size() == 1) return;
     std::string text;
