@@ -10,7 +10,7 @@
 namespace shardit {
 namespace {
 
-constexpr WatchdogOptions kQuick = {.limit_s = 0.2, .answer_s = 2};
+constexpr WatchdogOptions kQuick = {.limit_s = 0.5, .answer_s = 5};
 
 // The diagnosis on each rank of a body that hangs; the watchdogs end it.
 std::vector<std::string> diagnoses(int ranks, const ThreadWorldOptions& options,
@@ -65,9 +65,9 @@ TEST(Watchdog, NamesARankThatIssuedAnotherCall) {
 TEST(Watchdog, IsQuietWhileCallsEnd) {
   run_ranks(2, {}, [](World& world) {
     const auto group = world.make_group("world");
-    const Watchdog watchdog(world, kQuick, [](const std::string& text) { ADD_FAILURE() << text; });
-    for (int i = 0; i < 8; ++i) {
-      if (world.rank() == i % 2) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const Watchdog watchdog(world, {.limit_s = 2}, [](const std::string& text) { ADD_FAILURE() << text; });
+    for (int i = 0; i < 8; ++i) {  // longer than the limit, all together
+      if (world.rank() == i % 2) std::this_thread::sleep_for(std::chrono::milliseconds(300));
       group->barrier("step");
     }
   });
