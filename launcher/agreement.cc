@@ -12,6 +12,8 @@
 namespace shardit {
 namespace {
 
+constexpr int kCommunicationFault = 3;  // and not a CommError: the ranks still hear each other
+
 uint64_t hash_of_program() {
   std::ifstream file("/proc/self/exe", std::ios::binary);
   uint64_t bytes = 0;
@@ -81,8 +83,9 @@ void check_same_collectives(Ranks& ranks, const CompiledProgram& program) {
       const size_t begin = at == 0 ? 0 : text.rfind('\n', at - 1) + 1;
       return text.substr(begin, text.find('\n', begin) - begin);
     };
-    throw CommError("would call other collectives than rank 0: '" + line_at(mine, here - mine.begin()) + "', there '" +
-                    line_at(first, there - first.begin()) + "'\nthis is a bug in shardit");
+    throw Error("would call other collectives than rank 0: '" + line_at(mine, here - mine.begin()) + "', there '" +
+                    line_at(first, there - first.begin()) + "'\nthis is a bug in shardit",
+                kCommunicationFault);
   });
 }
 

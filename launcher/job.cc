@@ -11,11 +11,11 @@
 namespace shardit {
 
 int run_job(const std::function<int(World&)>& body) {
-  const std::unique_ptr<World> world =
-      started_by_launcher() ? make_mpi_world(nullptr, nullptr) : make_single_world();
+  const std::unique_ptr<World> world = started_by_launcher() ? make_mpi_world(nullptr, nullptr) : make_single_world();
   try {
     return body(*world);
   } catch (const Error& error) {
+    if (!error.everywhere && world->size() > 1) world->abort(error.exit_code, error.what());
     if (!error.everywhere) throw;
     if (world->rank() == 0) print_error(error.what(), std::cerr);
     world->make_group("end")->barrier("end");

@@ -136,51 +136,70 @@ void write_samples(const std::string& path, const SampledImages& images, const s
   npz.close();
 }
 
-int run(const Flags& f, World& world) {
+// All that is settled before the first image is drawn. Every rank holds all weights; they share the batches.
+struct Job {
+  Job(const Flags& f, int threads);
+
+  PosixFiles files;
+  std::optional<Checkpoint> checkpoint;  // nothing where the weights are a safetensors file
+  RunConfig config;
+  RunSetup setup;
+  SamplingPlan plan;
+  SamplingSetup sampling;
+  std::vector<int64_t> classes, labels;
+  Pool pool;
+  std::unique_ptr<Device> device = make_cpu_device();
+  std::optional<Program> program;
+};
+
+void check_flags(const Flags& f) {
   REQUIRE(f.device != "cuda", "--device cuda: this build has no CUDA; use --device cpu or auto");
   REQUIRE(f.decoder.empty(), "--decoder: this build has no autoencoder; it samples models that work on pixels");
   REQUIRE(!f.out.empty() || !f.npz.empty(), "nothing to write: expected --out grid.png, --npz samples.npz, or both");
   for (const std::string& path : {f.out, f.npz})
     if (!path.empty()) check_output_file(path);
-  PosixFiles files;
-  std::optional<Checkpoint> checkpoint;
+}
+
+Job::Job(const Flags& f, int threads) : pool(threads) {
+  check_flags(f);
   if (is_weights_file(f.checkpoint))
     REQUIRE(!f.config.empty(), "sampling from a safetensors file needs --config, the run config of the model");
   else
     checkpoint = open_checkpoint(files, f.checkpoint);
-  const RunConfig config = config_of(f, checkpoint);
-  const RunSetup setup = make_setup(config);
+  config = config_of(f, checkpoint);
+  setup = make_setup(config);
   const int64_t channels = setup.model.in_channels;
   REQUIRE(f.out.empty() || channels == 1 || channels == 3,
           "--out: the model draws " + std::to_string(channels) + " channels, a PNG has 1 or 3; use --npz");
-  const SamplingPlan plan = make_sampling_plan(config);
-  const SamplingSetup sampling = make_sampling_setup(config, setup, plan);
-  const std::vector<int64_t> classes = parse_classes(f.classes, setup.model.num_classes);
-  std::vector<int64_t> labels;
+  plan = make_sampling_plan(config);
+  sampling = make_sampling_setup(config, setup, plan);
+  classes = parse_classes(f.classes, setup.model.num_classes);
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
-
-  Ranks ranks(world);
-  Pool pool(compute_threads(world.local_size()));
-  const auto device = make_cpu_device();
-  Program program(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, pool.threads()),
+  program.emplace(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, threads),
                   *device, pool);
-  program.run("constants");
-  load_weights(files, f, checkpoint, program, setup, sampling.weights);
+  program->run("constants");
+  load_weights(files, f, checkpoint, *program, setup, sampling.weights);
+}
 
+int run(const Flags& f, World& world) {
+  Ranks ranks(world);
+  std::optional<Job> prepared;
+  ranks.together("set-up", [&] { prepared.emplace(f, compute_threads(world.local_size())); });
+  Job& job = *prepared;
   catch_stop_signals(ranks.first());
   std::optional<ProgressBar> bar;
-  if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", config.sample().num(), "images");
-  const SampledImages images =
-      draw_images(program, setup, sampling, plan, labels, 0, ranks, [&](int64_t done, int64_t total) {
-        if (bar) bar->update(done * config.sample().num() / total);
-        return !stop_requested();
-      });
+  if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");
+  const SampledImages images = draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks,
+                                           [&](int64_t done, int64_t total) {
+                                             if (bar) bar->update(done * job.config.sample().num() / total);
+                                             return !stop_requested();
+                                           });
   if (images.count == 0 && bar) bar->print_line("stopped by a signal: nothing was written");
   if (images.count == 0) return 0;
   ranks.on_first("write", [&] {
-    if (!f.out.empty()) write_grid(f.out, config, images, labels, classes);
-    if (!f.npz.empty()) write_samples(f.npz, images, labels);
+    if (!f.out.empty()) write_grid(f.out, job.config, images, job.labels, job.classes);
+    if (!f.npz.empty()) write_samples(f.npz, images, job.labels);
   });
   return 0;
 }
