@@ -12,9 +12,9 @@
 namespace shardit {
 namespace {
 
-// The compute and copy streams are the calling thread: what they were given is over when a call returns. The wire stream
-// is a thread of its own, started by its first kernel. So a kernel on the wire never has to wait for the other streams,
-// only they for it.
+// The compute and copy streams are the calling thread: what they were given is over when a call returns. The wire
+// stream is a thread of its own, started by its first kernel. So a kernel on the wire never has to wait for the other
+// streams, only they for it.
 class CpuDevice : public Device {
  public:
   const char* name() const override { return "cpu"; }

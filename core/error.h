@@ -6,6 +6,8 @@
 //   IoError       the disk, the file system, corrupt or foreign data exit 4
 //   StopError     training stopped itself                            exit 5
 //
+// What goes wrong on one rank ends all: either all throw the same error (dist/agree.h), or the rank aborts the job.
+//
 // A message says what was given, what was expected, and the likely fix, in at most three lines.
 // Our own mistakes are glog CHECKs: they abort with the place, in release builds too.
 #pragma once
@@ -18,6 +20,7 @@ namespace shardit {
 struct Error : std::runtime_error {
   Error(const std::string& message, int exit_code) : std::runtime_error(message), exit_code(exit_code) {}
   int exit_code;
+  bool everywhere = false;  // every rank of the job throws it, and rank 0 alone tells it
 };
 
 struct UserError : Error {

@@ -68,7 +68,7 @@ struct Node {
   std::string unit;  // the unit whose formula this is ("blocks.7"), empty outside units
   std::source_location where;
   bool backward = false;
-  int recompute_of = -1;  // the node this one replays, or -1
+  int recompute_of = -1;             // the node this one replays, or -1
   Stream stream = Stream::kCompute;  // the card's, unless a pass moved it
   std::vector<int> after;  // nodes that must be over before this one starts, though it reads nothing of theirs: how a
                            // pass bounds what is in flight between streams

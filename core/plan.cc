@@ -12,6 +12,8 @@ namespace {
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+bool crosses_the_wire(const Buffer& buffer) { return buffer.first[static_cast<int>(Stream::kWire)] >= 0; }
+
 // Places buffers from the largest to the smallest, each at the lowest offset where no buffer that may be alive at the
 // same time lies. Returns the bytes used.
 int64_t place_transients(const Schedule& schedule, std::vector<Buffer>& buffers) {
@@ -39,6 +41,12 @@ int64_t place_transients(const Schedule& schedule, std::vector<Buffer>& buffers)
     placed.push_back(i);
   }
   return used;
+}
+
+// What the same graph would need if nothing of it crossed the wire.
+int64_t bytes_without_the_wire(const Schedule& schedule, std::vector<Buffer> buffers) {
+  std::erase_if(buffers, [](const Buffer& b) { return b.name.empty() && crosses_the_wire(b); });
+  return place_transients(schedule, buffers);
 }
 
 void register_named(const std::vector<Buffer>& buffers, std::map<std::string, NamedBuffer>& named) {
@@ -78,15 +86,19 @@ void plan_workspace(const Graph& graph, const Schedule& schedule, int threads, G
 MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) {
   MemoryPlan plan;
   std::vector<Lifetimes> lifetimes;
+  int64_t without_the_wire = 0;
   for (const auto& [graph, schedule] : program) {
     lifetimes.push_back(find_lifetimes(*graph, *schedule));
     GraphPlan& own = plan.graphs.emplace_back();
     own.transient_bytes = place_transients(*schedule, lifetimes.back().buffers);
+    without_the_wire = std::max(without_the_wire, bytes_without_the_wire(*schedule, lifetimes.back().buffers));
     plan_workspace(*graph, *schedule, threads, own);
     register_named(lifetimes.back().buffers, plan.buffers);
     plan.transient_bytes = std::max(plan.transient_bytes, own.transient_bytes);
     plan.workspace_bytes = std::max(plan.workspace_bytes, own.workspace_bytes);
   }
+
+  plan.wire_bytes = plan.transient_bytes - without_the_wire;
 
   int64_t offset = 0;
   for (auto& [name, buffer] : plan.buffers) {
@@ -117,7 +129,8 @@ MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) 
 std::map<BufferClass, int64_t> MemoryPlan::bytes_by_class() const {
   std::map<BufferClass, int64_t> bytes;
   for (const auto& [name, buffer] : buffers) bytes[buffer.buffer_class] += buffer.slots * buffer.slot_stride();
-  bytes[BufferClass::kActivations] += transient_bytes;
+  bytes[BufferClass::kActivations] += transient_bytes - wire_bytes;
+  if (wire_bytes > 0) bytes[BufferClass::kWire] += wire_bytes;
   bytes[BufferClass::kWorkspace] += workspace_bytes;
   return bytes;
 }

@@ -40,6 +40,7 @@ struct MemoryPlan {
   std::map<std::string, NamedBuffer> buffers;
   std::vector<GraphPlan> graphs;  // in the order given
   int64_t transient_offset = 0, transient_bytes = 0;
+  int64_t wire_bytes = 0;  // of the transient ones: what buffers that other ranks see add to them
   int64_t workspace_offset = 0, workspace_bytes = 0;
   int64_t arena_bytes = 0;
 

@@ -155,6 +155,12 @@ double Program::waited_ms() const {
   return ms;
 }
 
+bool Program::has_graph(const std::string& graph) const {
+  for (const NamedGraph& g : compiled_.graphs)
+    if (g.name == graph) return true;
+  return false;
+}
+
 int Program::index_of(const std::string& graph) const {
   for (size_t i = 0; i < compiled_.graphs.size(); ++i)
     if (compiled_.graphs[i].name == graph) return static_cast<int>(i);

@@ -42,6 +42,7 @@ class Program {
   void run(int graph, int slot = 0);
   void run(const std::string& graph, int slot = 0) { run(index_of(graph), slot); }
   int index_of(const std::string& graph) const;
+  bool has_graph(const std::string& graph) const;
 
   // Called after every node of a run, in order, with the node's outputs; null switches it off. It is for profiles and
   // for finding the first non-finite value: with an observer the device is synchronized after each node.

@@ -56,7 +56,7 @@ void Rebuild::clone(int index, View& view, bool backward) {
 
 Graph Rebuild::finish() {
   for (const auto& [name, v] : from_.outputs())
-    if (map_[v] >= 0) to_.name_output(to_.value(map_[v]), name);
+    if (map_[v] >= 0 && !dropped_.contains(name)) to_.name_output(to_.value(map_[v]), name);
   return std::move(to_);
 }
 

@@ -1,6 +1,8 @@
 // Copying a graph node by node, with changes on the way: what passes are made of.
 #pragma once
 
+#include <set>
+#include <string>
 #include <vector>
 
 #include "core/graph.h"
@@ -13,7 +15,9 @@ class Rebuild {
 
   void copy(int node) { place(node, map_); }  // the node as it is, reading what its inputs became
   void replace(int old_value, Value by) { map_[old_value] = by.id; }
-  Value mapped(int old_value);  // what an old value became
+  Value mapped(int old_value);                                          // what an old value became
+  int node_of(int old_node) const { return nodes_[old_node]; }          // the newest copy of an old node
+  void drop_output(const std::string& name) { dropped_.insert(name); }  // the new graph has none of that name
 
   // A second copy of a node that was copied before; its outputs are seen only by clones made with the same `view` and
   // by nodes copied with it.
@@ -34,6 +38,7 @@ class Rebuild {
   Graph to_;
   View map_;
   std::vector<int> nodes_;  // old node -> new node
+  std::set<std::string> dropped_;
 };
 
 }  // namespace shardit

@@ -1,5 +1,6 @@
 #include "dist/collectives.h"
 
+#include <chrono>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -9,7 +10,6 @@
 namespace shardit {
 namespace {
 
-constexpr int64_t kChunkBytes = 256 << 10;
 constexpr int kInFlight = Transport::kSlots / 2;  // chunks, each way
 
 // Between two looks at the transport: first only gives way, and later, when a peer is late, sleeps, so that computing
@@ -98,7 +98,7 @@ class Collectives final : public Communicator {
   // Pairwise as well, but chunk by chunk, so that a chunk's sum stays in cache while all ranks' terms arrive. The terms
   // are added in the order r, r - 1, r - 2, …
   void reduce_scatter(const char* label, const float* send, float* receive, int64_t part_elements) override {
-    constexpr int64_t kChunk = kChunkBytes / static_cast<int64_t>(sizeof(float));
+    constexpr int64_t kChunk = kSumChunkBytes / static_cast<int64_t>(sizeof(float));
     const int others = size() - 1;
     const int64_t count = tile_count(part_elements, kChunk) * others;
     const float* const own = send + rank() * part_elements;

@@ -1,7 +1,8 @@
 // The collectives, over any transport: ring all_gather, pairwise all_to_all and reduce_scatter, broadcast along a
-// chain, dissemination barrier. Data goes in chunks that stay in cache.
+// chain, dissemination barrier.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,12 @@
 #include "dist/transport.h"
 
 namespace shardit {
+
+// Data goes in chunks, so that what comes in can go on at once. Each chunk costs both ends a turn on a core, and where
+// computing threads share the cores, a turn is milliseconds: no smaller than this.
+inline constexpr int64_t kChunkBytes = 1 << 20;
+// Of a reduce_scatter: terms are added while they are in cache, with those that arrive meanwhile.
+inline constexpr int64_t kSumChunkBytes = 256 << 10;
 
 struct GroupPlace {
   std::string name;

@@ -26,7 +26,8 @@ class Communicator {
   // Part p of `send` goes to rank p; part p of `receive` comes from rank p. The two do not overlap.
   virtual void all_to_all(const char* label, const void* send, void* receive, int64_t part_bytes) = 0;
 
-  // `receive` becomes the fp32 sum over ranks of their parts number rank(), in whatever order is fastest here.
+  // `receive` becomes the fp32 sum over ranks of their parts number rank(), in whatever order is fastest here. It may
+  // lie at its place in `send`.
   virtual void reduce_scatter(const char* label, const float* send, float* receive, int64_t part_elements) = 0;
 
   virtual void broadcast(const char* label, void* data, int64_t bytes, int root) = 0;

@@ -1,12 +1,14 @@
 #include "launcher/command_line.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <new>
 #include <sstream>
+#include <thread>
 
 #include "core/error.h"
-#include "launcher/machine.h"
+#include "dist/launch_environment.h"
 #include "launcher/nearest.h"
 
 namespace shardit {
@@ -14,8 +16,12 @@ namespace {
 
 constexpr int kUserMistake = 2, kDeviceFault = 3, kBug = 70;  // cli.md: codes above 6 are bugs
 constexpr int kMaxErrorLines = 3;
+// All ranks read the same flags: rank 0 tells the mistake, and the others stay that long, since a launcher ends them
+// all when the first one fails.
+constexpr auto kFirstSpeaks = std::chrono::milliseconds(500);
 
-// At most three lines; ranks other than 0 say who they are.
+}  // namespace
+
 void print_error(const std::string& message, std::ostream& err) {
   std::istringstream lines(message);
   const int rank = rank_from_environment();
@@ -27,6 +33,8 @@ void print_error(const std::string& message, std::ostream& err) {
   }
   err << std::flush;
 }
+
+namespace {
 
 // The command that the words named last, as far as they were understood: "shardit checkpoint diff".
 const CLI::App& deepest(const CLI::App& app) {
@@ -104,7 +112,10 @@ int run_handler(const Handler& body, std::ostream& err) {
   try {
     return body();
   } catch (const UserError& error) {
-    if (rank_from_environment() == 0) print_error(error.what(), err);  // all ranks read the same config and flags
+    if (rank_from_environment() == 0)
+      print_error(error.what(), err);
+    else
+      std::this_thread::sleep_for(kFirstSpeaks);
     return error.exit_code;
   } catch (const Error& error) {
     print_error(error.what(), err);
@@ -131,7 +142,10 @@ int run_command_line(std::vector<std::string> arguments, const std::vector<AddCo
     app.exit(help, out, err);
     return 0;
   } catch (const CLI::ParseError& error) {
-    if (rank_from_environment() == 0) print_error(describe(app, error), err);
+    if (rank_from_environment() == 0)
+      print_error(describe(app, error), err);
+    else
+      std::this_thread::sleep_for(kFirstSpeaks);
     return kUserMistake;
   }
   return run_handler(chosen, err);

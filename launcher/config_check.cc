@@ -232,9 +232,6 @@ void check_build(const RunConfig& config) {
   REQUIRE(config.device() != RunConfig::cuda, "device=cuda: this build has no CUDA; use device=cpu");
   REQUIRE(config.precision().compute() != RunConfig::Precision::tf32,
           "precision.compute=tf32 exists on GPUs only, and this build computes on the CPU; use fp32 or bf16");
-  REQUIRE(config.parallel().replicate_group() == 1,
-          "parallel.replicate_group=" + to_string(config.parallel().replicate_group()) +
-              ": a second copy needs more than one rank, and this build runs on one; use 1");
 }
 
 }  // namespace

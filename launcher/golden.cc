@@ -1,5 +1,6 @@
 #include "launcher/golden.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -12,6 +13,7 @@ Golden::Golden(FileSystem& files, const std::string& path) : reader_(files, path
   latent_ = metadata.contains("hidden_size");
   if (latent_) {
     check_parameters();
+    check_constants();
     check_sections();
   } else if (!metadata.contains("ch") && !metadata.contains("weights")) {
     refuse("its metadata holds no model configuration");
@@ -126,6 +128,20 @@ void Golden::check_parameters() const {
       if (!(given == p.shape))
         refuse("param." + p.name + " has shape " + given.str() + ", its configuration gives " + p.shape.str());
     }
+}
+
+// The position table and the relative position indices, where the file has them: the program computes its own.
+void Golden::check_constants() const {
+  for (const ReleasedConstant& c : released_constants(model())) {
+    const std::string name = "param." + c.name;
+    if (!has(name)) continue;
+    expect(name, c.shape);
+    const bool equal =
+        c.dtype == DType::kI64
+            ? integers(name) == c.index
+            : std::ranges::equal(real(name), c.real, [](float a, float b) { return std::fabs(a - b) <= 1e-6f; });
+    if (!equal) refuse("tensor " + name + " is not what its configuration gives");
+  }
 }
 
 void Golden::expect(const std::string& name, const Shape& expected, int64_t limit) const {

@@ -39,6 +39,7 @@ class Golden {
   int64_t integer(const std::string& key) const;  // of the metadata, 1 to 2^20
   DiffitConfig model() const;
   void check_parameters() const;
+  void check_constants() const;
   // A tensor that is there has this shape and, if it holds integers, values below `limit` and not negative.
   void expect(const std::string& name, const Shape& shape, int64_t limit = 0) const;
   int64_t extent(const std::string& name, int axis) const;

@@ -1,6 +1,7 @@
 #include "launcher/graphs.h"
 
 #include "core/verify.h"
+#include "dist/collective_ops.h"
 #include "model/guidance.h"
 #include "ops/differentiate.h"
 #include "ops/fuse.h"
@@ -12,33 +13,12 @@ Type images_of(const RunSetup& s, DType dtype, int64_t batch) {
   return {dtype, {batch, s.model.input_size, s.model.input_size, s.model.in_channels}};
 }
 
-Type flat(const Unit& unit) { return {DType::kF32, {unit.elements()}}; }
-
 Network network_of(const Parameters& weights, const RunSetup& setup) {
   return [&weights, &setup](Value x, Value t, Value y) { return diffit(weights, setup.model, x, t, y); };
 }
 
-// First sample number of the step, and the round within it.
+// First sample number of the step, and the micro-batch within it.
 Value counters_input(Graph& graph) { return input(graph, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging); }
-
-// The micro-batch's gradient of one unit joins the step's gradient in the canonical order (design: One arithmetic).
-void fold_gradient(Graph& graph, const RunSetup& s, const Unit& unit, Value gradient, Value counters) {
-  const Graph::Scope scope = graph.scope("fold " + unit.name);
-  const std::string name = "grad." + unit.name;
-  const bool rounded = s.precision.reduce != DType::kF32;
-  if (rounded) gradient = cast(gradient, s.precision.reduce);
-  if (s.rounds() == 1) {
-    graph.keep(rounded ? cast(gradient, DType::kF32) : gradient, name, BufferClass::kGradients);
-    return;
-  }
-  // Groups of one are a plain left fold, as one group of all is.
-  const FoldOrder order = {.terms = s.rounds(), .group = s.fold_group > 1 ? s.fold_group : s.rounds()};
-  const Value sum = input(graph, name, flat(unit), BufferClass::kGradients);
-  if (order.one_group())
-    fold(sum, {}, gradient, counters, order);
-  else
-    fold(input(graph, "fold." + unit.name, flat(unit), BufferClass::kGradients), sum, gradient, counters, order);
-}
 
 }  // namespace
 
@@ -68,8 +48,7 @@ Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const Pass
   if (observer) observer("build", graph);
 
   const std::vector<Value> gradients = differentiate(graph, total, weights.units());
-  const Value counters = counters_input(graph);
-  for (size_t u = 0; u < gradients.size(); ++u) fold_gradient(graph, s, s.layout.units[u], gradients[u], counters);
+  for (size_t u = 0; u < gradients.size(); ++u) graph.name_output(gradients[u], "grad." + s.layout.units[u].name);
   verify(graph, "differentiate");
   if (observer) observer("differentiate", graph);
   return graph;
@@ -77,27 +56,33 @@ Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const Pass
 
 Graph build_update(const RunSetup& s) {
   Graph graph;
+  const Group& group = s.sharding.mesh.shard;
   std::vector<Value> gradients, limbs;
   for (const Unit& unit : s.layout.units) {
     const Graph::Scope scope = graph.scope("norm " + unit.name);
-    gradients.push_back(input(graph, "grad." + unit.name, flat(unit), BufferClass::kGradients));
+    gradients.push_back(input(graph, "grad." + unit.name, {DType::kF32, {unit.shard_elements(s.sharding.shards())}},
+                              BufferClass::kGradients));
     limbs.push_back(square_sum(gradients.back()));
   }
   const Value numbers = input(graph, "step.numbers", {DType::kF64, {3 + static_cast<int64_t>(s.ema_names.size())}},
                               BufferClass::kStaging);
-  const Value norm = gradient_norm(limbs, s.grad_clip);
+  const Value norm = gradient_norm({all_gather(sum_limbs(limbs), group, "norm")}, s.grad_clip);
   graph.keep(norm, "step.norm");
   AdamWAttrs attrs = s.adamw;
   attrs.emas = static_cast<int>(s.ema_names.size());
   for (size_t u = 0; u < s.layout.units.size(); ++u) {
     const Unit& unit = s.layout.units[u];
     const Graph::Scope scope = graph.scope("update " + unit.name);
-    AdamWState state{.master = input(graph, "master." + unit.name, flat(unit), BufferClass::kParameters),
-                     .m = input(graph, "adam.m." + unit.name, flat(unit), BufferClass::kOptimizer),
-                     .v = input(graph, "adam.v." + unit.name, flat(unit), BufferClass::kOptimizer)};
-    for (const std::string& ema : s.ema_names)
-      state.ema.push_back(input(graph, "ema." + ema + "." + unit.name, flat(unit), BufferClass::kEma));
-    const std::vector<Value> updated = adamw(state, gradients[u], norm, numbers, attrs, !s.travels_in_fp32());
+    const auto held = [&](const std::string& kind, BufferClass buffer_class) {
+      return input(graph, kind + "." + unit.name, s.state_type(unit), buffer_class);
+    };
+    AdamWState state{.master = held("master", BufferClass::kParameters),
+                     .m = held("adam.m", BufferClass::kOptimizer),
+                     .v = held("adam.v", BufferClass::kOptimizer)};
+    for (const std::string& ema : s.ema_names) state.ema.push_back(held("ema." + ema, BufferClass::kEma));
+    // At stage 0 every rank updates all of it.
+    const Value gradient = s.sharding.state_shards() == 1 ? all_gather(gradients[u], group, unit.name) : gradients[u];
+    const std::vector<Value> updated = adamw(state, gradient, norm, numbers, attrs, !s.travels_in_fp32());
     if (!s.travels_in_fp32()) graph.keep(updated.back(), "param." + unit.name, BufferClass::kParameters);
   }
   return graph;
@@ -107,7 +92,7 @@ Graph build_refresh(const RunSetup& s) {
   Graph graph;
   for (const Unit& unit : s.layout.units) {
     const Graph::Scope scope = graph.scope("refresh " + unit.name);
-    const Value master = input(graph, "master." + unit.name, flat(unit), BufferClass::kParameters);
+    const Value master = input(graph, "master." + unit.name, s.state_type(unit), BufferClass::kParameters);
     graph.keep(cast(master, s.precision.compute), "param." + unit.name, BufferClass::kParameters);
   }
   return graph;
@@ -172,6 +157,25 @@ Graph lower(const Graph& graph, const RunSetup& s, Graph& prologue, const PassOb
   after("fuse", g);
   g = prune(hoist_constants(g, prologue));
   after("hoist", g);
+  return g;
+}
+
+Graph shard_micro_step(const Graph& lowered, const RunSetup& s, Round round) {
+  Graph g = lowered;
+  if (s.sharding.shards_parameters())
+    g = gather_where_used(g, s.layout, s.weights(), s.sharding);
+  else if (s.sharding.gathers_updates())
+    g = round == Round::kFirst ? gather_updates(g, s.layout, s.weights(), s.sharding)
+                               : read_gathered(g, s.layout, s.weights());
+  g = reduce_gradients(g, s.layout, s.sharding,
+                       {.micro_batches = s.micro_batches(), .fold_group = s.fold_group, .reduce = s.precision.reduce});
+  verify(g, "shard");
+  return g;
+}
+
+Graph shard_forward(const Graph& lowered, const RunSetup& s, const std::string& source) {
+  const Graph g = gather_where_used(lowered, s.layout, source, s.sharding);
+  verify(g, "shard");
   return g;
 }
 

@@ -4,8 +4,10 @@
 // Named buffers (all graphs share them):
 //   batch.pixels, batch.labels   a micro-batch, double buffered     step.counters   first sample number, round (int64)
 //   master.U  param.U            weights of unit U: fp32, and as they travel where that is another type
-//   adam.m.U  adam.v.U  ema.NAME.U                                  optimizer state
-//   grad.U  fold.U               the step's gradient; the open group's sum where there are several groups
+//   adam.m.U  adam.v.U  ema.NAME.U                                  optimizer state; at stages 1 to 3 a rank's shard of
+//                                it, and of the weights (dist/sharding.h)
+//   full.U                       whole weights of unit U as they travel, at stages 1 and 2
+//   grad.U  fold.U               the step's gradient; the open group's sum where there are several groups: shards
 //   step.loss  step.norm  step.numbers                              results and scalars of a step
 #pragma once
 
@@ -16,6 +18,7 @@
 
 #include "core/passes.h"
 #include "core/program.h"
+#include "dist/sharding.h"
 #include "model/diffit.h"
 #include "model/process.h"
 #include "model/sampler.h"
@@ -27,7 +30,8 @@ namespace shardit {
 // All that the graphs depend on, made from the run config (or from a golden's metadata) in one place.
 struct RunSetup {
   DiffitConfig model;
-  Layout layout;
+  Sharding sharding;
+  Layout layout;  // padded for the shards
   std::shared_ptr<const Process> process;
   Precision precision;
   Recompute recompute = Recompute::kNone;
@@ -39,7 +43,10 @@ struct RunSetup {
   AdamWAttrs adamw;
   std::vector<std::string> ema_names;
 
-  int64_t rounds() const { return global_batch / micro_batch; }
+  int64_t micro_batches() const { return global_batch / micro_batch; }
+  int64_t rounds() const { return micro_batches() / sharding.mesh.ranks(); }  // of a step: one micro-batch per rank
+  // Masters, moments and EMAs of a unit on this rank.
+  Type state_type(const Unit& unit) const { return {DType::kF32, {unit.shard_elements(sharding.state_shards())}}; }
   bool travels_in_fp32() const { return precision.compute == DType::kF32; }
   // The source of the weights as training reads them.
   std::string weights() const { return travels_in_fp32() ? "master" : "param"; }
@@ -55,9 +62,9 @@ struct LossInputs {
 using LossInputsOf = std::function<LossInputs(Graph&, const RunSetup&)>;
 LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& setup);
 
-// One micro-batch: loss (step.loss, its share of the global mean) and gradients, folded in the fixed order.
+// One micro-batch: loss (step.loss, its share of the global mean) and gradients (outputs grad.U), as for one rank.
 Graph build_micro_step(const RunSetup& setup, const LossInputsOf& inputs, const PassObserver& observer);
-// Clip, AdamW and EMA over all units; writes step.norm.
+// Clip, AdamW and EMA over all units or this rank's shards of them; writes step.norm.
 Graph build_update(const RunSetup& setup);
 // param.U from master.U, after initialisation or a load.
 Graph build_refresh(const RunSetup& setup);
@@ -77,5 +84,12 @@ Graph build_sampling(const RunSetup& setup, const SamplingSetup& sampling, Sampl
 
 // The passes after differentiation, in order; constants move to `prologue`.
 Graph lower(const Graph& graph, const RunSetup& setup, Graph& prologue, const PassObserver& observer = nullptr);
+
+// The last pass, "shard": what ranks send each other. A lowered micro-step folds its gradients, on one rank too.
+//   kFirst: the first round after an update; at stages 1 and 2 it gathers what the update changed.
+enum class Round { kFirst, kLater };
+Graph shard_micro_step(const Graph& lowered, const RunSetup& setup, Round round);
+// Any other lowered graph over weights of this source.
+Graph shard_forward(const Graph& lowered, const RunSetup& setup, const std::string& source);
 
 }  // namespace shardit

@@ -154,10 +154,4 @@ nlohmann::ordered_json machine_json(const std::string& folder) {
           {"libraries", libraries}};
 }
 
-int rank_from_environment() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "RANK", "SLURM_PROCID"})
-    if (const char* value = getenv(name)) return std::atoi(value);
-  return 0;
-}
-
 }  // namespace shardit

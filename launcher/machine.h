@@ -29,8 +29,4 @@ Build build_facts();
 // Both as one JSON object; numbers carry their unit in the key.
 nlohmann::ordered_json machine_json(const std::string& folder);
 
-// The rank of this process as mpirun, srun or torchrun set it in the environment; 0 outside of them. For messages
-// before MPI is up.
-int rank_from_environment();
-
 }  // namespace shardit

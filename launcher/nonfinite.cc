@@ -29,7 +29,7 @@ bool all_finite(const TensorRef& tensor) {
   }
 }
 
-std::optional<std::string> first_nonfinite(Program& program, const std::string& graph, int slot) {
+std::optional<std::string> first_nonfinite(Program& program, int graph, int slot) {
   std::optional<std::string> found;
   program.observe([&](const Node& node, std::span<const TensorRef> out) {
     for (size_t i = 0; i < out.size() && !found; ++i)

@@ -17,7 +17,7 @@ struct ParityResult {
 const char* status_text(ParityResult::Status status);  // "ok", "FAIL", "skipped", "unjudged"
 
 // All sections of one golden, in the order of the command line's documentation. `compute`: fp32 or bf16.
-// Throws IoError for a file that is not a golden.
+// Throws UserError for a file that is missing or that this build cannot judge, IoError for one that is not a golden.
 std::vector<ParityResult> run_parity(const std::string& path, DType compute, int threads);
 
 }  // namespace shardit

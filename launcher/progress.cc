@@ -10,6 +10,7 @@
 #include <cstring>
 #include <iostream>
 
+#include "dist/launch_environment.h"
 #include "launcher/format.h"
 
 namespace shardit {
@@ -61,7 +62,9 @@ double steady_seconds() {
 
 Screen Screen::standard_output() {
   const char* kind = getenv("TERM");
-  Screen screen{&std::cout, isatty(STDOUT_FILENO) && kind && strcmp(kind, "dumb") != 0};
+  // mpirun gives its processes terminals of its own, and writes what they show into a log.
+  const bool terminal = isatty(STDOUT_FILENO) && !started_by_launcher() && kind && strcmp(kind, "dumb") != 0;
+  Screen screen{&std::cout, terminal};
   winsize size = {};
   if (screen.terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) screen.columns = size.ws_col;
   return screen;

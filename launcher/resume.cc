@@ -3,18 +3,28 @@
 #include <algorithm>
 #include <iostream>
 
-#include "checkpoints/load.h"
 #include "core/error.h"
 
 namespace shardit {
 namespace {
 
-void warn(std::string text, std::vector<std::string>& warnings) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (size_t at; (at = text.find('\n')) != std::string::npos;) text.replace(at, 1, "; ");
-  std::cerr << "WARNING: " << text << std::endl;
-  warnings.push_back(text);
-}
+// Collects what rank 0 also prints.
+class Warnings {
+ public:
+  explicit Warnings(bool prints) : prints_(prints) {}
+
+  void add(std::string text) {
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    for (size_t at; (at = text.find('\n')) != std::string::npos;) text.replace(at, 1, "; ");
+    if (prints_) std::cerr << "WARNING: " << text << std::endl;
+    lines_.push_back(text);
+  }
+  const std::vector<std::string>& lines() const { return lines_; }
+
+ private:
+  bool prints_;
+  std::vector<std::string> lines_;
+};
 
 std::string value_text(const std::string& value) { return value.empty() ? "not set" : value; }
 
@@ -23,7 +33,6 @@ struct Wanted {
   const RunConfig& config;
   const TrainOptions& options;
   const std::string& fingerprint;
-  std::span<const StateTensor> state;
 };
 
 // Every change that makes it another run: a config key, or other data under the same key.
@@ -38,57 +47,57 @@ std::vector<std::string> changes(const Checkpoint& checkpoint, const Wanted& wan
   return lines;
 }
 
-void load(FileSystem& files, const Checkpoint& checkpoint, const Wanted& wanted, std::vector<std::string>& warnings) {
+void admit(const Checkpoint& checkpoint, const Wanted& wanted, Warnings& warnings) {
   for (const std::string& change : changes(checkpoint, wanted)) {
     REQUIRE(wanted.options.override_arithmetic,
             "the checkpoint of step " + std::to_string(checkpoint.manifest.run.step) + " was made with another " +
                 change + "\nit would not be the same run: use another --run-dir, or --override-arithmetic to go on " +
                 "regardless");
-    warn("--override-arithmetic skips the check of " + change + "; the result is that of no single run", warnings);
+    warnings.add("--override-arithmetic skips the check of " + change + "; the result is that of no single run");
   }
-  load_checkpoint(files, checkpoint, wanted.state);
 }
 
-// The newest checkpoint whose bytes are whole: find_newest looks at sizes only, loading at digests.
-std::optional<Resumed> resume_newest(FileSystem& files, const Wanted& wanted) {
+std::optional<Resumed> resume_newest(FileSystem& files, const Readers& readers, const Wanted& wanted,
+                                     std::span<const TensorPart> state, Warnings& warnings) {
   const std::string& run_dir = wanted.options.run_dir;
-  std::vector<std::string> warnings;
-  for (int64_t before = INT64_MAX;;) {
-    NewestCheckpoint newest = find_newest(files, run_dir, before);
-    for (const std::string& problem : newest.problems) warn(problem, warnings);
-    if (!newest.checkpoint) break;
-    const int64_t step = newest.checkpoint->manifest.run.step;
-    try {
-      if (!warnings.empty())
-        warn("the newest checkpoint is broken: falling back to that of step " + std::to_string(step), warnings);
-      load(files, *newest.checkpoint, wanted, warnings);
-      return Resumed{std::move(*newest.checkpoint), std::move(warnings)};
-    } catch (const IoError& error) {
-      warn(error.what(), warnings);
-      before = step;
-    }
+  std::vector<std::string> admitted;  // of the checkpoint that is loaded in the end
+  NewestCheckpoint newest = load_newest(files, readers, run_dir, state, [&](const Checkpoint& checkpoint) {
+    Warnings quiet(false);
+    admit(checkpoint, wanted, quiet);
+    admitted = quiet.lines();
+  });
+  for (const std::string& problem : newest.problems) warnings.add(problem);
+  if (newest.checkpoint) {
+    if (!newest.problems.empty())
+      warnings.add("the newest checkpoint is broken: falling back to that of step " +
+                   std::to_string(newest.checkpoint->manifest.run.step));
+    for (const std::string& line : admitted) warnings.add(line);
+    return Resumed{std::move(*newest.checkpoint), warnings.lines()};
   }
-  if (warnings.empty()) return std::nullopt;
-  throw IoError(run_dir + " has no valid checkpoint, only broken ones: " + warnings.front() +
+  if (warnings.lines().empty()) return std::nullopt;
+  throw IoError(run_dir + " has no valid checkpoint, only broken ones: " + warnings.lines().front() +
                 "\nrepair it, or choose another --run-dir");
 }
 
 }  // namespace
 
-std::optional<Resumed> resume_run(FileSystem& files, const RunConfig& config, const TrainOptions& options,
-                                  const std::string& fingerprint, std::span<const StateTensor> state) {
-  const Wanted wanted{config, options, fingerprint, state};
-  if (options.resume == "auto") return resume_newest(files, wanted);
+std::optional<Resumed> resume_run(FileSystem& files, const Readers& readers, const RunConfig& config,
+                                  const TrainOptions& options, const std::string& fingerprint,
+                                  std::span<const TensorPart> state) {
+  const Wanted wanted{config, options, fingerprint};
+  Warnings warnings(readers.world.rank() == 0);
+  if (options.resume == "auto") return resume_newest(files, readers, wanted, state, warnings);
   if (options.resume == "none") {
-    const NewestCheckpoint newest = find_newest(files, options.run_dir);
+    const NewestCheckpoint newest = find_newest(files, readers.world, options.run_dir);
     REQUIRE(!newest.checkpoint && newest.problems.empty(),
             "--resume none: " + options.run_dir +
                 " has checkpoints already; choose another --run-dir, or resume with --resume auto");
     return std::nullopt;
   }
-  Resumed resumed{open_step(files, options.run_dir, std::stoll(options.resume)), {}};
-  load(files, resumed.checkpoint, wanted, resumed.warnings);
-  return resumed;
+  Checkpoint checkpoint = open_step(files, readers.world, options.run_dir, std::stoll(options.resume));
+  admit(checkpoint, wanted, warnings);
+  load_sharded(files, readers, checkpoint, state);
+  return Resumed{std::move(checkpoint), warnings.lines()};
 }
 
 }  // namespace shardit

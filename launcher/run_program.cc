@@ -22,9 +22,10 @@ const char* name_of(SamplerStage stage) {
   return "";
 }
 
-// Every state buffer copied to staging.
+// This rank's shard of every state buffer copied to staging.
 Graph build_snapshot(const RunSetup& setup) {
   Graph graph;
+  const Sharding& sharding = setup.sharding;
   for (const StateKind& kind : state_kinds(setup))
     for (const Unit& unit : setup.layout.units) {
       const std::string name = unit_buffer(kind.source, unit);
@@ -32,8 +33,10 @@ Graph build_snapshot(const RunSetup& setup) {
       const BufferClass buffer_class = kind.name == "params"          ? BufferClass::kParameters
                                        : kind.name.starts_with("ema") ? BufferClass::kEma
                                                                       : BufferClass::kOptimizer;
-      graph.keep(copy(input(graph, name, {DType::kF32, {unit.elements()}}, buffer_class)), "snapshot." + name,
-                 BufferClass::kStaging);
+      Value held = input(graph, name, setup.state_type(unit), buffer_class);
+      const int64_t shard = unit.shard_elements(sharding.shards());
+      if (held.shape()[0] != shard) held = slice_first(held, sharding.mesh.shard.rank * shard, shard);
+      graph.keep(copy(held), "snapshot." + name, BufferClass::kStaging);
     }
   return graph;
 }
@@ -51,22 +54,28 @@ std::string stage_graph(SamplerStage stage) { return std::string("sample.") + na
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, int threads) {
   Graph constants;
   std::vector<NamedGraph> graphs;
-  const auto add = [&](const std::string& name, const Graph& graph) {
-    graphs.push_back({name, lower(graph, setup, constants)});
+  const auto add_forward = [&](const std::string& name, const Graph& graph, const std::string& source) {
+    graphs.push_back({name, shard_forward(lower(graph, setup, constants), setup, source)});
   };
   if (o.training) {
-    add("micro_step", build_micro_step(setup, o.loss_inputs, nullptr));
-    add("update", build_update(setup));
+    const Graph micro_step = lower(build_micro_step(setup, o.loss_inputs, nullptr), setup, constants);
+    if (setup.sharding.gathers_updates())
+      graphs.push_back({"micro_step.first", shard_micro_step(micro_step, setup, Round::kFirst)});
+    if (!setup.sharding.gathers_updates() || setup.rounds() > 1)
+      graphs.push_back({"micro_step", shard_micro_step(micro_step, setup, Round::kLater)});
+    graphs.push_back({"update", lower(build_update(setup), setup, constants)});
   }
   if (o.snapshot) graphs.push_back({"snapshot", build_snapshot(setup)});
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
-  if (o.validation_batch) add("validation", build_validation(setup, *o.validation_batch));
+  if (o.validation_batch) add_forward("validation", build_validation(setup, *o.validation_batch), setup.weights());
   if (o.sampling) {
     std::set<SamplerStage> stages;
     for (const SamplerStep& step : o.sampling_plan.steps.steps) stages.insert(step.stage);
     for (SamplerStage stage : stages)
-      add(stage_graph(stage),
-          build_sampling(setup, *o.sampling, stage, stage == SamplerStage::kMove && adds_noise(o.sampling_plan)));
+      add_forward(
+          stage_graph(stage),
+          build_sampling(setup, *o.sampling, stage, stage == SamplerStage::kMove && adds_noise(o.sampling_plan)),
+          o.sampling->weights);
   }
   graphs.insert(graphs.begin(), {"constants", constants});
   return compile(std::move(graphs), threads);
@@ -83,7 +92,7 @@ CompiledProgram compile_state(const RunSetup& setup) {
   Graph graph;
   for (const StateKind& kind : state_kinds(setup))
     for (const Unit& unit : setup.layout.units)
-      input(graph, unit_buffer(kind.source, unit), {DType::kF32, {unit.elements()}}, BufferClass::kParameters);
+      input(graph, unit_buffer(kind.source, unit), setup.state_type(unit), BufferClass::kParameters);
   return compile({{"state", graph}}, 1);
 }
 
@@ -94,7 +103,9 @@ std::string dump_graph(const RunSetup& setup, const std::string& wanted, int thr
     if (stage == wanted) text = graph.dump();
   };
   Graph constants;
-  const Graph micro_step = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
+  const Graph lowered = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
+  const Graph micro_step = shard_micro_step(lowered, setup, Round::kFirst);
+  observer("shard", micro_step);
   if (wanted == "update") text = lower(build_update(setup), setup, constants).dump();
   if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);
   REQUIRE(!text.empty(),

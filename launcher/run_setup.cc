@@ -75,11 +75,32 @@ SamplerPlan sampler_of(const RunConfig& config) {
   }
 }
 
+std::string divisors_of(int64_t n) {
+  std::string text;
+  for (int64_t d = 1; d <= n; ++d)
+    if (n % d == 0) text += (text.empty() ? "" : ", ") + std::to_string(d);
+  return text;
+}
+
+void check_ranks(const RunConfig& config, const Mesh& mesh) {
+  const int64_t micro_batches = config.global_batch_size() / config.micro_batch_size();
+  REQUIRE(micro_batches % mesh.ranks() == 0,
+          std::to_string(mesh.ranks()) + " ranks do not divide the step's " + std::to_string(micro_batches) +
+              " micro-batches (global_batch_size / micro_batch_size)\nstart " + divisors_of(micro_batches) +
+              " ranks, or change micro_batch_size, which changes the run");
+  REQUIRE(mesh.ranks() == 1 || config.parallel().reduction() == RunConfig::Parallel::canonical,
+          "parallel.reduction=fastest: this build sums over ranks in canonical order only; use canonical");
+}
+
 }  // namespace
 
-RunSetup make_setup(const RunConfig& config) {
+RunSetup make_setup(const RunConfig& config, const Mesh& mesh) {
+  check_ranks(config, mesh);
   const auto& p = config.precision();
   RunSetup setup{.model = model_of(config.model()),
+                 .sharding = {.mesh = mesh,
+                              .stage = static_cast<int>(config.parallel().zero_stage()),
+                              .prefetch_bytes = config.parallel().prefetch_bytes()},
                  .process = process_of(config),
                  .precision = {.compute = dtype_of(p.compute()),
                                .residual = dtype_of(p.residual()),
@@ -92,7 +113,7 @@ RunSetup make_setup(const RunConfig& config) {
                  .label_dropout = config.model().label_dropout(),
                  .grad_clip = config.optimizer().grad_clip()};
   check(setup.model);
-  setup.layout = diffit_layout(setup.model);
+  setup.layout = diffit_layout(setup.model).padded(mesh.shard.size);
   setup.adamw.beta1 = config.optimizer().beta1();
   setup.adamw.beta2 = config.optimizer().beta2();
   setup.adamw.eps = config.optimizer().eps();

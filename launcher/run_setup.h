@@ -7,7 +7,8 @@
 
 namespace shardit {
 
-RunSetup make_setup(const RunConfig& config);
+// For one rank of `mesh`. UserError naming the rank counts that would do if its size does not divide the micro-batches.
+RunSetup make_setup(const RunConfig& config, const Mesh& mesh = plan_mesh(1, 0, 1));
 
 // The learning rate and the other numbers of update `step` (0 is the first), in the order `adamw` reads them.
 //   lr ramps linearly over optimizer.warmup_images.

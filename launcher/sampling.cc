@@ -79,24 +79,29 @@ class BatchSampler {
 
 SampledImages draw_images(Program& program, const RunSetup& setup, const SamplingSetup& sampling,
                           const SamplingPlan& plan, const std::vector<int64_t>& labels, int64_t first_image,
-                          const SamplingProgress& progress) {
+                          Ranks& ranks, const SamplingProgress& progress) {
   const int64_t batch = sampling.batch;
   BatchSampler sampler(program, setup, sampling, plan);
   const int64_t side = setup.model.input_size, count = static_cast<int64_t>(labels.size());
+  const int64_t elements = batch * sampler.image_elements(), steps = static_cast<int64_t>(plan.steps.steps.size());
+  const SharedWork work((count + batch - 1) / batch, ranks);
   SampledImages images{.count = count, .height = side, .width = side, .channels = setup.model.in_channels};
-  images.real.resize(static_cast<size_t>(count * sampler.image_elements()));
-  const int64_t batches = (count + batch - 1) / batch, steps = static_cast<int64_t>(plan.steps.steps.size());
-  for (int64_t i = 0; i < batches; ++i) {
-    std::vector<int64_t> own(labels.begin() + i * batch, labels.begin() + std::min(count, (i + 1) * batch));
-    const int64_t real_count = static_cast<int64_t>(own.size());
+  std::vector<float> mine(static_cast<size_t>(elements)), all(static_cast<size_t>(elements * ranks.size()));
+  for (int64_t round = 0; round < work.rounds(); ++round) {
+    const int64_t first = work.mine(round) * batch;
+    std::vector<int64_t> own(labels.begin() + first, labels.begin() + std::min(count, first + batch));
     own.resize(batch, own.back());
-    sampler.start(own, first_image + i * batch);
+    sampler.start(own, first_image + first);
     for (int64_t s = 0; s < steps; ++s) {
       sampler.step(s);
-      if (progress && !progress(i * steps + s + 1, batches * steps)) return {};
+      const bool stop = progress && !progress(round * steps + s + 1, work.rounds() * steps);
+      if (ranks.any("stop", stop)) return {};
     }
-    sampler.finish(images.real.data() + i * batch * sampler.image_elements(), real_count);
+    sampler.finish(mine.data(), batch);
+    ranks.control().all_gather("samples", mine.data(), all.data(), elements * static_cast<int64_t>(sizeof(float)));
+    images.real.insert(images.real.end(), all.begin(), all.begin() + work.count_of(round) * elements);
   }
+  images.real.resize(static_cast<size_t>(count * sampler.image_elements()));  // without the last batch's padding
   to_pixels(images.real, setup.process->time_dtype() != DType::kI64, images.pixels);
   return images;
 }

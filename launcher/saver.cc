@@ -1,19 +1,41 @@
 #include "launcher/saver.h"
 
+#include <glog/logging.h>
 #include "checkpoints/directory.h"
 #include "launcher/progress.h"
 #include "launcher/state.h"
 
 namespace shardit {
+namespace {
+
+// The ranks that hold the state together with this one, by their numbers in the world.
+std::vector<int> shard_group(const Mesh& mesh) {
+  std::vector<int> ranks;
+  for (int i = 0; i < mesh.shard.size; ++i) ranks.push_back(mesh.replicate.rank * mesh.shard.size + i);
+  return ranks;
+}
+
+}  // namespace
+
+Saver::Saver(World& world, FileSystem& files, Program& program, const RunSetup& setup, const RunConfig& config,
+             const std::string& run_dir)
+    : files_(files),
+      program_(program),
+      setup_(setup),
+      config_(config),
+      run_dir_(run_dir),
+      writers_(world.make_group("save", shard_group(setup.sharding.mesh))),
+      writes_(setup.sharding.mesh.replicate.rank == 0) {}
 
 Saver::~Saver() {
   if (running_.valid()) running_.wait();
 }
 
-FinishedSave Saver::write(const RunState& run, std::vector<StateTensor> tensors, double begin, double stall_ms) const {
-  FinishedSave result{.report = save_checkpoint(files_, run_dir_, run, tensors), .step = run.step};
+FinishedSave Saver::write(const RunState& run, const std::vector<TensorPart>& parts, double begin,
+                          double stall_ms) const {
+  FinishedSave result{.report = save_sharded(files_, *writers_, run_dir_, run, parts), .step = run.step};
   const auto& keep = config_.checkpoint();
-  if (keep.keep_last() > 0) {  // 0 keeps all
+  if (keep.keep_last() > 0 && writers_->rank() == 0) {  // 0 keeps all
     const PruneReport pruned = prune(files_, run_dir_, static_cast<int>(keep.keep_last()), keep.keep_every_steps());
     result.report.notes.insert(result.report.notes.end(), pruned.problems.begin(), pruned.problems.end());
   }
@@ -23,25 +45,30 @@ FinishedSave Saver::write(const RunState& run, std::vector<StateTensor> tensors,
 }
 
 void Saver::save(const RunState& run) {
+  CHECK(!running()) << "a save is running";
+  if (!writes_) return;
   const double begin = steady_seconds();
-  if (running_.valid()) done_ = running_.get();
   if (!config_.checkpoint().async()) {
-    done_ = write(run, all_tensors(program_, setup_), begin, -1);
+    std::promise<FinishedSave> done;
+    done.set_value(write(run, parts_to_save(program_, setup_, false), begin, -1));
+    running_ = done.get_future();
     return;
   }
   program_.run("snapshot");
-  std::vector<StateTensor> tensors = all_tensors(program_, setup_, "snapshot.");
+  std::vector<TensorPart> parts = parts_to_save(program_, setup_, true);
   const double stall_ms = (steady_seconds() - begin) * 1e3;
-  running_ = std::async(std::launch::async, [this, run, tensors = std::move(tensors), begin, stall_ms] {
-    return write(run, tensors, begin, stall_ms);
+  running_ = std::async(std::launch::async, [this, run, parts = std::move(parts), begin, stall_ms] {
+    return write(run, parts, begin, stall_ms);
   });
 }
 
-std::optional<FinishedSave> Saver::finished(bool wait) {
-  const bool ready =
-      running_.valid() && (wait || running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
-  if (!done_ && ready) return running_.get();
-  return std::exchange(done_, std::nullopt);
+bool Saver::ready() const {
+  return !running_.valid() || running_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
+std::optional<FinishedSave> Saver::finish() {
+  if (!running_.valid()) return std::nullopt;
+  return running_.get();
 }
 
 }  // namespace shardit

@@ -1,14 +1,18 @@
 // Saves during training. With checkpoint.async the state is copied to a planned staging area between two updates, and a
 // thread writes it out while training goes on; a save that is due while one runs waits for it, and none is skipped.
+//
+// Every rank has one, and all make the same calls; the ranks of the first replica write, each its shard.
 #pragma once
 
 #include <functional>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "checkpoints/save.h"
 #include "core/program.h"
+#include "dist/world.h"
 #include "launcher/run_setup.h"
 
 namespace shardit {
@@ -22,29 +26,30 @@ struct FinishedSave {
 
 class Saver {
  public:
-  Saver(FileSystem& files, Program& program, const RunSetup& setup, const RunConfig& config, const std::string& run_dir)
-      : files_(files),
-        program_(program),
-        setup_(setup),
-        config_(config),
-        run_dir_(run_dir) {}
+  // Collective over the world: saves speak on a communicator of their own.
+  Saver(World& world, FileSystem& files, Program& program, const RunSetup& setup, const RunConfig& config,
+        const std::string& run_dir);
   ~Saver();  // waits for a running save
 
-  // Starts a save of the program's state (or makes one, without async). An error of an earlier save is thrown here.
+  // Starts a save of the program's state (or makes one, without async). REQUIRES: no save is running.
   void save(const RunState& run);
-  // What has been committed since the last call; waits for a running save if asked to. Throws its error.
-  std::optional<FinishedSave> finished(bool wait);
+  bool running() const { return running_.valid(); }
+  bool ready() const;  // whether finish() would not wait
+  // Waits for the save that was started last and returns what it did, once; throws its error. Nothing if there is none,
+  // or where this rank wrote nothing.
+  std::optional<FinishedSave> finish();
 
  private:
-  FinishedSave write(const RunState& run, std::vector<StateTensor> tensors, double begin, double stall_ms) const;
+  FinishedSave write(const RunState& run, const std::vector<TensorPart>& parts, double begin, double stall_ms) const;
 
   FileSystem& files_;
   Program& program_;
   const RunSetup& setup_;
   const RunConfig& config_;
   std::string run_dir_;
+  std::unique_ptr<Communicator> writers_;
+  bool writes_;
   std::future<FinishedSave> running_;
-  std::optional<FinishedSave> done_;
 };
 
 }  // namespace shardit

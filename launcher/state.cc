@@ -50,18 +50,45 @@ std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, con
   return tensors;
 }
 
-std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, const std::string& prefix) {
-  std::vector<StateTensor> tensors;
+namespace {
+
+template <typename PartsOf>
+std::vector<TensorPart> parts_of_all(Program& program, const RunSetup& setup, const std::string& prefix,
+                                     PartsOf&& parts_of) {
+  std::vector<TensorPart> all;
   for (const StateKind& kind : state_kinds(setup))
-    for (StateTensor& tensor : tensors_of(program, setup, {kind.name, prefix + kind.source}))
-      tensors.push_back(std::move(tensor));
-  return tensors;
+    for (const Unit& unit : setup.layout.units) {
+      auto* memory = static_cast<float*>(program.host_pointer(prefix + unit_buffer(kind.source, unit)));
+      const std::vector<TensorPart> parts = parts_of(kind.name, unit, memory);
+      all.insert(all.end(), parts.begin(), parts.end());
+    }
+  return all;
 }
 
-void draw_initial(const Param& param, uint64_t seed, float* out) {
+}  // namespace
+
+std::vector<TensorPart> parts_held(Program& program, const RunSetup& setup) {
+  const Sharding& s = setup.sharding;
+  return parts_of_all(program, setup, "", [&](const std::string& kind, const Unit& unit, float* memory) {
+    return shard_parts(kind, unit, s.state_shard(), s.state_shards(), memory);
+  });
+}
+
+std::vector<TensorPart> parts_to_save(Program& program, const RunSetup& setup, bool from_snapshot) {
+  const Sharding& s = setup.sharding;
+  return parts_of_all(program, setup, from_snapshot ? "snapshot." : "",
+                      [&](const std::string& kind, const Unit& unit, float* memory) {
+                        const bool whole = !from_snapshot && s.state_shards() < s.shards();
+                        const int64_t first = whole ? s.mesh.shard.rank * unit.shard_elements(s.shards()) : 0;
+                        return shard_parts(kind, unit, s.mesh.shard.rank, s.shards(), memory + first);
+                      });
+}
+
+void draw_initial(const ParamPart& part, uint64_t seed, float* out) {
   const Philox philox(seed, Purpose::kInitialWeights);
-  const uint64_t item = hash_name(param.name);
-  for (int64_t i = 0; i < param.numel(); ++i) out[i] = draw(param.init, philox, item, static_cast<uint64_t>(i));
+  const uint64_t item = hash_name(part.param->name);
+  for (int64_t i = 0; i < part.count; ++i)
+    out[i] = draw(part.param->init, philox, item, static_cast<uint64_t>(part.first + i));
 }
 
 std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
@@ -77,7 +104,8 @@ std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released
 void initialize_state(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units) {
     auto* master = static_cast<float*>(program.host_pointer(unit_buffer("master", unit)));
-    for (const Param& param : unit.params) draw_initial(param, setup.seed, master + param.offset());
+    for (const ParamPart& part : parts_in_shard(unit, setup.sharding.state_shard(), setup.sharding.state_shards()))
+      draw_initial(part, setup.seed, master + part.offset);
   }
   copy_weights_to_emas(program, setup);
 }
@@ -87,7 +115,7 @@ void copy_weights_to_emas(Program& program, const RunSetup& setup) {
     for (const std::string& ema : setup.ema_names)
       std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)),
                   program.host_pointer(unit_buffer("master", unit)),
-                  static_cast<size_t>(unit.elements()) * sizeof(float));
+                  static_cast<size_t>(setup.state_type(unit).bytes()));
 }
 
 }  // namespace shardit

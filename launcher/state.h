@@ -19,10 +19,13 @@ struct StateKind {
 };
 std::vector<StateKind> state_kinds(const RunSetup& setup);
 
-// Every logical tensor of one kind, pointing into the program's memory.
+// Every logical tensor of one kind, pointing into the program's memory. REQUIRES: one rank.
 std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, const StateKind& kind);
-// `prefix` goes before the buffers' names: "snapshot." for the copies that an asynchronous save writes.
-std::vector<StateTensor> all_tensors(Program& program, const RunSetup& setup, const std::string& prefix = "");
+
+// What this rank holds of the state: all of it at stage 0, else its shard. A load fills it.
+std::vector<TensorPart> parts_held(Program& program, const RunSetup& setup);
+// What this rank writes of it: its shard at every stage, from the copies that the graph "snapshot" made.
+std::vector<TensorPart> parts_to_save(Program& program, const RunSetup& setup, bool from_snapshot);
 
 // Fresh master weights, drawn by (seed, tensor name, element); every EMA starts as a copy of them.
 void initialize_state(Program& program, const RunSetup& setup);
@@ -33,7 +36,7 @@ void copy_weights_to_emas(Program& program, const RunSetup& setup);
 // The released constants as export and import take them; they point into `released`.
 std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released);
 
-// A tensor's initial values.
-void draw_initial(const Param& param, uint64_t seed, float* out);
+// The initial values of a part of a tensor.
+void draw_initial(const ParamPart& part, uint64_t seed, float* out);
 
 }  // namespace shardit

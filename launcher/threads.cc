@@ -1,5 +1,6 @@
 #include "launcher/threads.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -8,9 +9,9 @@
 
 namespace shardit {
 
-int compute_threads() {
+int compute_threads(int local_ranks) {
   const char* set = std::getenv("OMP_NUM_THREADS");
-  if (!set || !*set) return look_at_machine(".").cores;
+  if (!set || !*set) return std::max(1, look_at_machine(".").cores / local_ranks);
   char* end = nullptr;
   const long threads = std::strtol(set, &end, 10);
   REQUIRE(*end == '\0' && threads >= 1 && threads <= 4096,

@@ -1,97 +1,133 @@
 #include "launcher/trainer.h"
 
-#include <cmath>
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <thread>
+#include <utility>
 
 #include "checkpoints/directory.h"
 #include "checkpoints/run_lock.h"
 #include "core/error.h"
 #include "data/grid.h"
-#include "data/loader.h"
 #include "data/png.h"
+#include "dist/watchdog.h"
+#include "launcher/agreement.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/machine.h"
 #include "launcher/memory_check.h"
-#include "launcher/metrics.h"
-#include "launcher/nonfinite.h"
-#include "launcher/progress.h"
+#include "launcher/ranks.h"
 #include "launcher/resume.h"
 #include "launcher/run_data.h"
 #include "launcher/run_folder.h"
+#include "launcher/run_log.h"
 #include "launcher/run_program.h"
 #include "launcher/sampling.h"
 #include "launcher/saver.h"
 #include "launcher/signals.h"
 #include "launcher/state.h"
-#include "launcher/threads.h"
+#include "launcher/step_runner.h"
 #include "launcher/validation.h"
 
 namespace shardit {
 namespace {
 
-constexpr int kSlots = 2;  // of the double-buffered inputs
+// What each rank tells the others after a step.
+struct StepReport {
+  double step_ms = 0, exposed_ms = 0, data_wait_ms = 0;
+  int64_t mem_bytes = 0;
+  bool stop = false;   // a signal, or the time is up
+  bool saved = false;  // no save is being written
+};
+
+// The first rank that still runs tells what the watchdog found; its launcher then ends the others.
+void exit_on_hang(int rank, const std::string& diagnosis) {
+  constexpr int kHang = 6;
+  std::this_thread::sleep_for(rank * std::chrono::milliseconds(300));
+  std::cerr << "shardit: " << diagnosis << std::endl;
+  std::_Exit(kHang);
+}
 
 class Trainer {
  public:
-  Trainer(const RunConfig& config, const TrainOptions& options, int threads)
+  Trainer(const RunConfig& config, const TrainOptions& options, World& world)
       : config_(config),
         options_(options),
-        setup_(make_setup(config)),
+        ranks_(world),
+        log_(ranks_.first()),
+        setup_(join(world)),
         folder_{options.run_dir},
-        train_data_(open_dataset(config, Split::kTrain)),
-        pool_(threads),
+        pool_(options.threads),
         device_(make_cpu_device()) {
-    program_options_ = run_program_options(config, setup_);
+    if (ranks_.size() > 1 && config_.parallel().watchdog_s() > 0)
+      watchdog_.emplace(world, WatchdogOptions{.limit_s = config_.parallel().watchdog_s()},
+                        [rank = ranks_.rank()](const std::string& diagnosis) { exit_on_hang(rank, diagnosis); });
+    std::optional<CompiledProgram> compiled;
+    ranks_.together("set-up", [&] { compiled = set_up(); });
+    check_same_collectives(ranks_, *compiled);
+    ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
+    saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
+  }
+
+  int run() {
+    const int64_t last = options_.steps > 0 ? std::min(options_.steps, config_.steps()) : config_.steps();
+    std::optional<RunLock> lock;
+    ranks_.on_first("run directory", [&] {
+      prepare_folder();
+      lock.emplace(folder_.path);
+      nonce_ = write_nonce(files_, folder_.path);
+      log_.say(recover(files_, folder_.path));
+    });
+    nonce_ = ranks_.from_first("nonce", nonce_);
+    ranks_.together("nonce", [&] { check_nonce(files_, folder_.path, nonce_); });
+    const std::optional<Resumed> resumed = load_state();
+    if (step_ >= last) {
+      log_.say("the run is at step " + std::to_string(step_) + " of " + std::to_string(last) + ": nothing to do");
+      return 0;
+    }
+    start(resumed, last);
+    StepRunner runner(*program_, setup_, config_, *train_data_, ranks_, step_);
+    const double begin = steady_seconds();
+    bool stop = false;
+    while (step_ < last && !stop) {
+      stop = train_step(runner, begin);
+      after_step(last, stop);
+    }
+    if (stop && step_ < last)
+      log_.say("stopped at step " + std::to_string(step_) + " after saving; the same command continues");
+    return 0;
+  }
+
+ private:
+  RunSetup join(World& world) {
+    check_same_start(ranks_, config_, options_);
+    const auto replicas = static_cast<int>(config_.parallel().replicate_group());
+    ranks_.together("ranks", [&] { plan_mesh(ranks_.size(), ranks_.rank(), replicas); });
+    const Mesh mesh = make_mesh(world, replicas);
+    RunSetup setup;
+    ranks_.together("ranks", [&] { setup = make_setup(config_, mesh); });
+    return setup;
+  }
+
+  CompiledProgram set_up() {
+    train_data_ = open_dataset(config_, Split::kTrain);
+    program_options_ = run_program_options(config_, setup_);
     if (program_options_.validation_batch) {
-      validation_data_ = open_dataset(config, Split::kValidation);
-      validation_.emplace(*validation_data_, setup_, config.validation().images(), config.validation().bins(),
+      validation_data_ = open_dataset(config_, Split::kValidation);
+      validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
                           *program_options_.validation_batch);
     }
     REQUIRE(!program_options_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
             "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
                 std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
-    CompiledProgram compiled = compile_run(setup_, program_options_, threads);
-    check_memory(config, compiled.memory, threads);
-    program_.emplace(std::move(compiled), *device_, pool_);
-    saver_.emplace(files_, *program_, setup_, config_, options_.run_dir);
+    CompiledProgram compiled = compile_run(setup_, program_options_, pool_.threads());
+    check_memory(config_, compiled.memory, pool_.threads());
+    return compiled;
   }
 
-  int run() {
-    const int64_t last = options_.steps > 0 ? std::min(options_.steps, config_.steps()) : config_.steps();
-    prepare_folder();
-    RunLock lock(folder_.path);
-    nonce_ = write_nonce(files_, folder_.path);
-    for (const std::string& line : recover(files_, folder_.path)) std::cout << line << "\n";
-    const std::optional<Resumed> resumed = load_state();
-    if (step_ >= last) {
-      std::cout << "the run is at step " << step_ << " of " << last << ": nothing to do\n";
-      return 0;
-    }
-    start(resumed);
-    StepLog log(Screen::standard_output(),
-                {.steps = last, .first_step = step_, .planned_bytes = program_->memory().arena_bytes});
-    log_ = &log;
-    Loader loader(*train_data_, {.seed = config_.seed(),
-                                 .micro_batch_size = config_.micro_batch_size(),
-                                 .first_sample = step_ * config_.global_batch_size(),
-                                 .threads = static_cast<int>(config_.data().threads()),
-                                 .depth = static_cast<int>(config_.data().prefetch()),
-                                 .flip = config_.data().flip()});
-    const double begin = steady_seconds();
-    bool stop = false;
-    while (step_ < last && !stop) {
-      train_step(loader);
-      stop = stop_requested() || (options_.stop_after_s > 0 && steady_seconds() - begin >= options_.stop_after_s);
-      after_step(last, stop);
-    }
-    if (stop && step_ < last)
-      log.say("stopped at step " + std::to_string(step_) + " after saving; the same command continues");
-    return 0;
-  }
-
- private:
   void prepare_folder() {
     std::error_code failed;
     std::filesystem::create_directories(folder_.samples(), failed);
@@ -103,44 +139,63 @@ class Trainer {
   // Fresh weights, or those of a checkpoint.
   std::optional<Resumed> load_state() {
     initialize_state(*program_, setup_);
-    std::optional<Resumed> resumed =
-        resume_run(files_, config_, options_, train_data_->fingerprint(), all_tensors(*program_, setup_));
+    std::optional<Resumed> resumed;
+    ranks_.together("resume", [&] {
+      const Readers readers{ranks_.control(), setup_.sharding.state_shards() > 1
+                                                  ? setup_.sharding.mesh.shard.communicator.get()
+                                                  : nullptr};
+      resumed =
+          resume_run(files_, readers, config_, options_, train_data_->fingerprint(), parts_held(*program_, setup_));
+    });
     if (!resumed) return resumed;
     const Manifest& manifest = resumed->checkpoint.manifest;
     step_ = manifest.run.step;
-    std::cout << "resumed from " << resumed->checkpoint.path << ", digest " << manifest.root.hex() << "\n";
+    log_.say("resumed from " + resumed->checkpoint.path + ", digest " + manifest.root.hex());
     return resumed;
   }
 
-  void start(const std::optional<Resumed>& resumed) {
-    for (const std::string& line : set_aside_after(files_, folder_.path, step_)) std::cout << line << "\n";
+  void start(const std::optional<Resumed>& resumed, int64_t last) {
+    ranks_.on_first("start", [&] {
+      log_.say(set_aside_after(files_, folder_.path, step_));
+      store_config();
+      log_.open_metrics(folder_.metrics(), step_);
+    });
     program_->run("constants");
     if (!setup_.travels_in_fp32()) program_->run("refresh");
-    store_config();
-    metrics_.emplace(folder_.metrics(), step_);
+    tell_start(resumed);
+    log_.begin_steps(
+        {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_->memory().arena_bytes});
+  }
+
+  void tell_start(const std::optional<Resumed>& resumed) {
     Json plan = Json::array();
     for (const ClassBytes& row : class_bytes(program_->memory()))
       plan.push_back({{"class", row.name}, {"bytes", row.bytes}});
-    metrics_->event("start", step_,
-                    {{"ranks", 1},
-                     {"device", device_->name()},
-                     {"threads", pool_.threads()},
-                     {"parameters", setup_.layout.parameters()},
-                     {"config", resolved_text(config_)},
-                     {"environment", machine_json(folder_.path)},
-                     {"plan", plan},
-                     {"planned_bytes", program_->memory().arena_bytes},
-                     {"allocated_bytes", program_->allocated_bytes()}});
+    log_.event("start", step_,
+               {{"ranks", ranks_.size()},
+                {"zero_stage", setup_.sharding.stage},
+                {"device", device_->name()},
+                {"threads", pool_.threads()},
+                {"parameters", setup_.layout.parameters()},
+                {"config", resolved_text(config_)},
+                {"environment", machine_json(folder_.path)},
+                {"plan", plan},
+                {"planned_bytes", program_->memory().arena_bytes},
+                {"allocated_bytes", program_->allocated_bytes()}});
     if (resumed)
-      metrics_->event("resume", step_,
-                      {{"digest", resumed->checkpoint.manifest.root.hex()},
-                       {"path", resumed->checkpoint.path},
-                       {"warnings", resumed->warnings}});
-    std::cout << "model: " << format_count(static_cast<double>(setup_.layout.parameters()))
-              << " parameters | data: " << train_data_->name() << ", " << train_data_->size() << " images | "
-              << pool_.threads() << " compute threads\nmemory: planned " << program_->memory().arena_bytes
-              << " bytes, allocated " << program_->allocated_bytes() << " bytes (" << class_table(program_->memory())
-              << ")\n";
+      log_.event("resume", step_,
+                 {{"digest", resumed->checkpoint.manifest.root.hex()},
+                  {"path", resumed->checkpoint.path},
+                  {"warnings", resumed->warnings}});
+    const std::string threads = std::to_string(pool_.threads()) + " compute threads";
+    log_.say("model: " + format_count(static_cast<double>(setup_.layout.parameters())) +
+             " parameters | data: " + train_data_->name() + ", " + std::to_string(train_data_->size()) + " images | " +
+             (ranks_.size() == 1 ? threads
+                                 : std::to_string(ranks_.size()) + " ranks, ZeRO stage " +
+                                       std::to_string(setup_.sharding.stage) + ", " + threads + " each"));
+    log_.say("memory: planned " + std::to_string(program_->memory().arena_bytes) + " bytes, allocated " +
+             std::to_string(program_->allocated_bytes()) + " bytes" + (ranks_.size() == 1 ? "" : " per rank") + " (" +
+             class_table(program_->memory()) + ")");
   }
 
   // The resolved config, whole or not at all.
@@ -151,77 +206,57 @@ class Trainer {
     files_.rename(partial, folder_.config());
   }
 
-  // One update: K micro-batches, then clip, AdamW and EMA.
-  void train_step(Loader& loader) {
-    const double begin = steady_seconds(), waited = loader.waited_ms();
-    double loss = 0;
-    for (int64_t round = 0; round < setup_.rounds(); ++round) {
-      const int slot = static_cast<int>(round % kSlots);
-      loader.next(slot_of(slot));
-      loss += micro_step(round, slot);
-    }
-    if (!std::isfinite(loss)) stop_for_nonfinite();
-    const std::vector<double> numbers = step_numbers(config_, step_);
-    program_->upload("step.numbers", numbers.data(), static_cast<int64_t>(numbers.size() * sizeof(double)));
-    program_->run("update");
-    double norm[3];
-    program_->download("step.norm", norm, sizeof norm);
-    if (norm[2] == 0) stop_for_nonfinite();
+  // Returns whether the run shall stop, which all ranks decide alike.
+  bool train_step(StepRunner& runner, double begin_s) {
+    const double begin = steady_seconds();
+    const StepResult result = runner.run(step_);
+    if (!result.finite) stop_for_nonfinite(runner);
     ++step_;
-    const double ms = (steady_seconds() - begin) * 1e3;
-    last_ = {.step = step_,
-             .images = step_ * setup_.global_batch,
-             .loss = loss,
-             .grad_norm = norm[0],
-             .lr = numbers[0],
-             .step_ms = ms,
-             .images_per_s = static_cast<double>(setup_.global_batch) / ms * 1e3,
-             .mem_bytes = program_->allocated_bytes(),
-             .data_wait_ms = loader.waited_ms() - waited,
-             .slowest_rank_ms = ms};
-    metrics_->step(last_);
-    log_->step(last_);
+    const double now = steady_seconds();
+    const std::vector<StepReport> reports = ranks_.all(
+        "step",
+        StepReport{.step_ms = (now - begin) * 1e3,
+                   .exposed_ms = result.exposed_ms,
+                   .data_wait_ms = result.data_wait_ms,
+                   .mem_bytes = program_->allocated_bytes(),
+                   .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
+                   .saved = saver_->ready()});
+    log_.step(metrics_of(result, reports));
+    if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
+    return std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.stop; });
   }
 
-  Slot slot_of(int slot) {
-    return {.pixels = static_cast<uint8_t*>(program_->host_pointer("batch.pixels", slot)),
-            .labels = static_cast<int64_t*>(program_->host_pointer("batch.labels", slot))};
-  }
-
-  double micro_step(int64_t round, int slot) {
-    set_counters(round);
-    program_->run("micro_step", slot);
-    float loss;
-    program_->download("step.loss", &loss, sizeof loss);
-    return static_cast<double>(loss);
-  }
-
-  void set_counters(int64_t round) {
-    const int64_t counters[2] = {step_ * setup_.global_batch, round};
-    program_->upload("step.counters", counters, sizeof counters);
-  }
-
-  // Replays the step node by node to name the first non-finite value. The weights were not touched.
-  [[noreturn]] void stop_for_nonfinite() {
-    Loader again(*train_data_, {.seed = config_.seed(),
-                                .micro_batch_size = config_.micro_batch_size(),
-                                .first_sample = step_ * config_.global_batch_size(),
-                                .threads = 1,
-                                .flip = config_.data().flip()});
-    std::string where = "no single node: the sum over micro-batches overflowed";
-    for (int64_t round = 0; round < setup_.rounds(); ++round) {
-      again.next(slot_of(0));
-      set_counters(round);
-      if (const auto found = first_nonfinite(*program_, "micro_step", 0)) {
-        where = *found;
-        break;
-      }
+  StepMetrics metrics_of(const StepResult& result, const std::vector<StepReport>& reports) const {
+    StepMetrics m{.step = step_,
+                  .images = step_ * setup_.global_batch,
+                  .loss = result.loss,
+                  .grad_norm = result.grad_norm,
+                  .lr = result.lr};
+    for (size_t r = 0; r < reports.size(); ++r) {
+      const StepReport& report = reports[r];
+      m.mem_bytes = std::max(m.mem_bytes, report.mem_bytes);
+      m.step_ms = std::max(m.step_ms, report.step_ms);
+      m.comm_exposed_ms = std::max(m.comm_exposed_ms, report.exposed_ms);
+      m.data_wait_ms = std::max(m.data_wait_ms, report.data_wait_ms);
+      const double own_ms = report.step_ms - report.exposed_ms;  // a rank that waits for another is not the slow one
+      if (own_ms <= m.slowest_rank_ms) continue;
+      m.slowest_rank = static_cast<int>(r);
+      m.slowest_rank_ms = own_ms;
     }
-    metrics_->event("nonfinite", step_ + 1, {{"node", where}});
-    throw StopError("step " + std::to_string(step_ + 1) +
-                    ": the loss or the gradient is not finite; the first such value is at " + where +
-                    "\nno weight was changed; the last checkpoint is unharmed. Likely fixes: a lower optimizer.lr, "
-                    "optimizer.grad_clip, optimizer.warmup_images");
+    m.images_per_s = static_cast<double>(setup_.global_batch) / m.step_ms * 1e3;
+    return m;
+  }
+
+  [[noreturn]] void stop_for_nonfinite(StepRunner& runner) {
+    const std::string where = runner.find_nonfinite(step_);
+    log_.event("nonfinite", step_ + 1, {{"node", where}});
+    ranks_.on_first("non-finite", [&] {
+      throw StopError("step " + std::to_string(step_ + 1) +
+                      ": the loss or the gradient is not finite; the first such value is at " + where +
+                      "\nno weight was changed; the last checkpoint is unharmed. Likely fixes: a lower optimizer.lr, "
+                      "optimizer.grad_clip, optimizer.warmup_images");
+    });
+    std::abort();  // on_first throws on every rank
   }
 
   bool due(int64_t every, int64_t last) const { return every > 0 && (step_ % every == 0 || step_ == last); }
@@ -229,16 +264,15 @@ class Trainer {
   void after_step(int64_t last, bool stop) {
     if (validation_ && due(config_.validation().every_steps(), last)) validate();
     if (program_options_.sampling && due(config_.sample().every_steps(), last)) sample();
-    report_save(saver_->finished(false));
     if (!stop && step_ != last && !due(config_.checkpoint().every_steps(), last)) return;
     save();
-    if (stop || step_ == last) report_save(saver_->finished(true));
+    if (stop || step_ == last) finish_save();
   }
 
   void validate() {
-    const ValidationResult result = validation_->run(*program_);
-    metrics_->event("validation", step_, {{"loss", result.loss}, {"images", result.images}, {"bins", result.bins}});
-    log_->say("step " + std::to_string(step_) + " | validation loss " + format_number(result.loss, 4));
+    const ValidationResult result = validation_->run(*program_, ranks_);
+    log_.event("validation", step_, {{"loss", result.loss}, {"images", result.images}, {"bins", result.bins}});
+    log_.say("step " + std::to_string(step_) + " | validation loss " + format_number(result.loss, 4));
   }
 
   // A grid of num images, the classes in turn along the columns.
@@ -248,14 +282,16 @@ class Trainer {
     std::vector<int64_t> labels;
     for (int64_t i = 0; i < rows * classes; ++i) labels.push_back(i % classes);
     const SampledImages images =
-        draw_images(*program_, setup_, *program_options_.sampling, program_options_.sampling_plan, labels, 0,
+        draw_images(*program_, setup_, *program_options_.sampling, program_options_.sampling_plan, labels, 0, ranks_,
                     [](int64_t, int64_t) { return !stop_requested(); });
     if (images.count == 0) return;  // a signal: the next save is more urgent
     char name[32];
     std::snprintf(name, sizeof name, "step-%08lld.png", static_cast<long long>(step_));
-    write_png(folder_.samples() + "/" + name, make_grid(images.pixels.data(), images.count, images.height, images.width,
-                                                        images.channels, {.columns = classes}));
-    metrics_->event("sample", step_, {{"path", std::string("samples/") + name}, {"images", images.count}});
+    ranks_.on_first("sample", [&] {
+      write_png(folder_.samples() + "/" + name, make_grid(images.pixels.data(), images.count, images.height,
+                                                          images.width, images.channels, {.columns = classes}));
+      log_.event("sample", step_, {{"path", std::string("samples/") + name}, {"images", images.count}});
+    });
   }
 
   void save() {
@@ -264,33 +300,32 @@ class Trainer {
                  .seed = config_.seed(),
                  .next_sample = static_cast<uint64_t>(step_ * setup_.global_batch),
                  .config_text = resolved_text(config_),
+                 .ranks = ranks_.size(),
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
                  .device_kind = device_kind(),
                  .run_nonce = nonce_,
                  .data_fingerprint = train_data_->fingerprint()};
     for (const auto& [library, version] : build_facts().libraries) run.library_versions[library] = version;
-    report_save(saver_->finished(true));
-    saver_->save(run);
+    finish_save();
+    ranks_.together("save", [&] { saver_->save(run); });
+    saving_ = true;
   }
 
-  void report_save(const std::optional<FinishedSave>& save) {
-    if (!save) return;
-    const SaveReport& report = save->report;
-    for (const std::string& note : report.notes) log_->say(note);
-    metrics_->event("save", save->step,
-                    {{"path", report.path},
-                     {"bytes", report.bytes},
-                     {"stall_ms", save->stall_ms},
-                     {"total_ms", save->total_ms},
-                     {"digest", report.root.hex()}});
-    log_->say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", stalled " +
-              format_ms(save->stall_ms) + ", took " + format_ms(save->total_ms) + "), digest " + report.root.hex());
+  // Of the save that was started last; an error of one rank's is that of all.
+  void finish_save() {
+    if (!std::exchange(saving_, false)) return;
+    ranks_.together("save", [&] {
+      if (const std::optional<FinishedSave> save = saver_->finish()) log_.save(*save);
+    });
   }
 
   std::string device_kind() const { return std::string(device_->name()) + " " + build_facts().instruction_set; }
 
   RunConfig config_;
   TrainOptions options_;
+  Ranks ranks_;
+  std::optional<Watchdog> watchdog_;
+  RunLog log_;
   RunSetup setup_;
   RunFolder folder_;
   std::unique_ptr<Dataset> train_data_, validation_data_;
@@ -300,19 +335,23 @@ class Trainer {
   std::optional<Validation> validation_;
   std::optional<Program> program_;
   PosixFiles files_;
-  std::optional<MetricsWriter> metrics_;
   std::optional<Saver> saver_;
-  StepLog* log_ = nullptr;
   std::string nonce_;
+  bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;
-  StepMetrics last_;
 };
 
 }  // namespace
 
-int train(const RunConfig& config, const TrainOptions& options) {
-  catch_stop_signals(true);
-  return Trainer(config, options, compute_threads()).run();
+int train(const RunConfig& config, const TrainOptions& options, World& world) {
+  catch_stop_signals(world.rank() == 0);
+  Trainer trainer(config, options, world);
+  try {
+    return trainer.run();
+  } catch (const Error& error) {  // the others wait for this rank, and its own wire thread for them
+    if (world.size() > 1 && !error.everywhere) world.abort(error.exit_code, error.what());
+    throw;
+  }
 }
 
 }  // namespace shardit

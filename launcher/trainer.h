@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "dist/world.h"
 #include "launcher/run_config.pb.h"
 
 namespace shardit {
@@ -14,9 +15,11 @@ struct TrainOptions {
   std::string resume = "auto";  // auto, none, or a step
   bool override_arithmetic = false;
   double stop_after_s = 0;  // 0: never
+  int threads = 1;          // compute threads of this rank
 };
 
-// Runs until the last step, a signal or the time limit; every one of them saves. Returns the exit code.
-int train(const RunConfig& config, const TrainOptions& options);
+// Called by every rank of the world. Runs until the last step, a signal or the time limit; every one of them saves.
+// Returns the exit code.
+int train(const RunConfig& config, const TrainOptions& options, World& world);
 
 }  // namespace shardit

@@ -38,18 +38,22 @@ void Validation::upload_batch(Program& program, int64_t first) const {
   }
 }
 
-ValidationResult Validation::run(Program& program) const {
+ValidationResult Validation::run(Program& program, Ranks& ranks) const {
   ValidationResult result{.bins = std::vector<double>(bins_, 0.0), .images = images_};
   std::vector<int64_t> counts(bins_, 0);
-  std::vector<float> losses(batch_);
-  for (int64_t first = 0; first < images_; first += batch_) {
-    upload_batch(program, first);
+  const SharedWork work(images_ / batch_, ranks);
+  std::vector<float> losses(batch_), everyones(batch_ * ranks.size());
+  for (int64_t round = 0; round < work.rounds(); ++round) {
+    upload_batch(program, work.mine(round) * batch_);
     program.run("validation");
     program.download("validation.losses", losses.data(), batch_ * static_cast<int64_t>(sizeof(float)));
-    for (int64_t b = 0; b < batch_; ++b) {
-      result.loss += static_cast<double>(losses[b]) / static_cast<double>(images_);
-      result.bins[(first + b) % bins_] += static_cast<double>(losses[b]);
-      ++counts[(first + b) % bins_];
+    ranks.control().all_gather("validation", losses.data(), everyones.data(),
+                               batch_ * static_cast<int64_t>(sizeof(float)));
+    const int64_t first = work.first_of(round) * batch_;
+    for (int64_t i = 0; i < work.count_of(round) * batch_; ++i) {
+      result.loss += static_cast<double>(everyones[i]) / static_cast<double>(images_);
+      result.bins[(first + i) % bins_] += static_cast<double>(everyones[i]);
+      ++counts[(first + i) % bins_];
     }
   }
   for (int64_t i = 0; i < bins_; ++i) result.bins[i] /= static_cast<double>(std::max<int64_t>(1, counts[i]));

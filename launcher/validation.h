@@ -10,6 +10,7 @@
 
 #include "core/program.h"
 #include "data/dataset.h"
+#include "launcher/ranks.h"
 #include "launcher/run_setup.h"
 
 namespace shardit {
@@ -24,7 +25,8 @@ class Validation {
  public:
   // `batch`: of the compiled validation graph; images are rounded down to whole batches, at least one.
   Validation(const Dataset& dataset, const RunSetup& setup, int64_t images, int64_t bins, int64_t batch);
-  ValidationResult run(Program& program) const;
+  // Ranks share the batches and get the same result, whose bits do not depend on their number.
+  ValidationResult run(Program& program, Ranks& ranks) const;
 
  private:
   void upload_batch(Program& program, int64_t first) const;

@@ -7,19 +7,23 @@ namespace {
 
 using namespace attention_tile;
 
-// dl = p (dp - delta) for a block, p = exp(l - lse); in place of dp and l. `lse` begins at the block;
-// after_row(i) is called as rows are done.
+// p = exp(l - lse) and dl = p (dp - delta) for a block, in place of l and dp. `lse` begins at the block; after_row(i)
+// is called as rows are done.
 template <typename S, typename F>
 void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S>& s, F&& after_row) {
   const int64_t padded = whole_vectors(z.tokens);
+  const Vector<S> zero{};
   for (int64_t i = 0; i < rows; ++i) {
     S *p = s.logits.data + i * s.logits.stride, *dl = s.dlogits.data + i * s.dlogits.stride;
-    const S log_sum = lse[i], delta = s.per_row[i];
+    const S log_sum = lse[i];
+    Vector<S> total{};
     for (int64_t j = 0; j < padded; j += kVectorLanes<S>) {
       const Vector<S> probability = exp_of(load(p + j) - log_sum);
       store(p + j, probability);
-      store(dl + j, probability * (load(dl + j) - delta));
+      total += probability > zero ? probability * load(dl + j) : zero;  // dp is not written in the padding
     }
+    const S delta = sum(total);
+    for (int64_t j = 0; j < padded; j += kVectorLanes<S>) store(dl + j, load(p + j) * (load(dl + j) - delta));
     after_row(i);
   }
 }
@@ -50,9 +54,9 @@ void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int
   const T* time = k.in[2].as<T>() + image * 3 * z.channels + head * z.depth;
   T* dtime = k.out[1].as<T>() + image * 3 * z.channels + head * z.depth;
   const int64_t at = image * z.tokens * z.channels + head * z.depth;
-  const T *dout = k.in[0].as<T>() + at, *out = k.in[4].as<T>() + at;
+  const T* dout = k.in[0].as<T>() + at;
   const int64_t next_image = z.tokens * z.channels;
-  const S* lse = k.in[5].as<S>() + (image * z.heads + head) * z.tokens;
+  const S* lse = k.in[4].as<S>() + (image * z.heads + head) * z.tokens;
   const S scale = S(1) / std::sqrt(static_cast<S>(z.depth)), *no_shift = nullptr;
   const int64_t grain = z.block_rows();
 
@@ -65,19 +69,13 @@ void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int
     const bool accumulate = begin > 0;
     widen<S>(rows, z.depth, in.q + begin * in.stride, in.stride, widen_row(z.depth, time, s.time), scale, s.query);
     widen<S>(rows, z.depth, dout + begin * z.channels, z.channels, no_shift, S(1), s.dout);
-    widen_row(z.depth, time + 2 * z.channels, s.time);
-    for (int64_t i = 0; i < rows; ++i) {
-      const S* d = s.dout.data + i * s.dout.stride;
-      s.per_row[i] = dot_shifted(z.depth, d, out + (begin + i) * z.channels, s.time);
-      add_row(z.depth, d, s.dtime_v);
-    }
+    for (int64_t i = 0; i < rows; ++i) add_row(z.depth, s.dout.data + i * s.dout.stride, s.dtime_v);
     compute_logits(z, begin, rows, s);
     multiply<S>(rows, z.tokens, z.depth, left(s.dout), fixed(s.value_t), s.dlogits, false);
     compute_dlogits(z, rows, lse + begin, s, [&](int64_t i) {
       if (!more) return;
       prefetch_row(z, next, begin + i);
       prefetch_row(z, dout + next_image, z.channels, begin + i);
-      prefetch_row(z, out + next_image, z.channels, begin + i);
     });
     multiply<S>(z.tokens, z.depth, rows, left_transposed(s.logits), fixed(s.dout), s.dvalue, accumulate);
     multiply<S>(z.tokens, z.depth, rows, left_transposed(s.dlogits), fixed(s.query), s.dkey, accumulate);
@@ -142,8 +140,7 @@ std::vector<Type> attention_grad_shape(const NodeTypes& n) {
   check_shapes(n, 1);
   const Shape& qkv = n.in_shape(1);
   const Shape out{qkv[0], qkv[1], qkv[2] / 3};
-  REQUIRE(n.in_shape(0) == out && n.in_shape(4) == out, "attention_grad: dout is " + n.in_shape(0).str() + " and out " +
-                                                            n.in_shape(4).str() + ", expected " + out.str());
+  REQUIRE(n.in_shape(0) == out, "attention_grad: dout is " + n.in_shape(0).str() + ", expected " + out.str());
   return {n.real_of(qkv), n.real_of(n.in_shape(2)), n.real_of(n.in_shape(3))};
 }
 
@@ -159,16 +156,16 @@ const OpCard attention_grad_card = {
     .name = "attention_grad",
     .shape = attention_grad_shape,
     .cost = [](const NodeTypes& n) { return attention_cost(n, n.in_shape(1), 5, 30); },
-    .in_roles = {Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kExact},
+    .in_roles = {Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kExact},
     .out_roles = {Role::kCompute, Role::kCompute, Role::kWeightGradient},
     .cpu = attention_grad_cpu,
     .workspace = attention_grad_workspace,
 };
 
-std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value out, Value lse, int heads) {
+std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value lse, int heads) {
   auto attrs = std::make_shared<AttentionAttrs>();
   attrs->heads = heads;
-  return qkv.graph->add(attention_grad_card, {dout, qkv, qkv_time, bias, out, lse}, attrs);
+  return qkv.graph->add(attention_grad_card, {dout, qkv, qkv_time, bias, lse}, attrs);
 }
 
 }  // namespace shardit

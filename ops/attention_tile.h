@@ -5,7 +5,7 @@
 //
 // k_t is left out: it shifts a row's logits alike. v_t is added after the product: rows of p sum to one.
 // Backward, with p recomputed from lse:
-//   dv = p^T dout,  dv_t = sum_i dout_i,  dp = dout v^T,  delta_i = dout_i . (out_i - v_t),  dl = p (dp - delta)
+//   dv = p^T dout,  dv_t = sum_i dout_i,  dp = dout v^T,  delta_i = p_i . dp_i,  dl = p (dp - delta)
 //   dq = dl k / sqrt(D),  dq_t = sum_i dq_i,  dk = dl^T (q + q_t) / sqrt(D),  dbias[rel(i, j)] += dl_ij
 //
 // A tile is one head of one image (backward: of a fixed group of images, whose bias gradients it sums). Its logits live
@@ -216,17 +216,6 @@ template <typename S, typename T> void narrow_row(int64_t n, const S* from, S fa
     store(to + i, shift ? v + load(shift + i) : v);
   }
   for (int64_t i = whole; i < n; ++i) to[i] = T(shift ? from[i] * factor + shift[i] : from[i] * factor);
-}
-
-// sum_c d[c] (out[c] - shift[c])
-template <typename S, typename T> S dot_shifted(int64_t n, const S* d, const T* out, const S* shift) {
-  constexpr int64_t kLanes = kVectorLanes<S>;
-  Vector<S> total{};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) total = fma(load(d + i), load(out + i) - load(shift + i), total);
-  S result = sum(total);
-  for (; i < n; ++i) result = std::fma(d[i], static_cast<S>(out[i]) - shift[i], result);
-  return result;
 }
 
 // to += from, padded rows.

@@ -118,8 +118,12 @@ const OpCard fold_card = {
         [] {
           const FoldOrder five = {.terms = 5, .group = 2},
                           six = {.terms = 6, .group = 4, .per_round = 3, .micro_batches = 3};
-          return Samples{fold_sample({.terms = 3, .group = 4}, 1), fold_sample(five, 0), fold_sample(five, 3),
-                         fold_sample(five, 4), fold_sample(six, 1), fold_sample(six, 5)};
+          return Samples{fold_sample({.terms = 3, .group = 4}, 1),
+                         fold_sample(five, 0),
+                         fold_sample(five, 3),
+                         fold_sample(five, 4),
+                         fold_sample(six, 1),
+                         fold_sample(six, 5)};
         },
 };
 

@@ -7,7 +7,9 @@
 //   t = 0:  -log P(x0), the probability that N(mean(pred_x0, xt), e^log_var) gives the bin x0 +- 1/255, open to the
 //           outside at |x0| > 0.999; its CDF in tanh form, probabilities clamped at 1e-12
 // Both are divided by log 2 and averaged over the image. mean(x0, xt) = coef0 x0 + coef_t xt, so that xt cancels in the
-// difference of means. t = 0 is rare and delicate: it is computed in fp64.
+// difference of means. t = 0 is computed in the type of the graph, step by step as the formula reads: in fp32 the CDF
+// near 1 has steps of 6e-8, so beyond 5 deviations a probability is 0 and clamped. The reference trains with that, and
+// a single such element moves loss and gradient by more than all other rounding.
 #include <numbers>
 
 #include "ops/images.h"
@@ -41,31 +43,37 @@ template <typename T> [[gnu::always_inline]] inline Term<T> divergence(const Con
   return {T(0.5) * ((excess + misfit) + (ratio - T(1))), T(0.25) * c.range * ((T(1) - ratio) - misfit)};
 }
 
-struct Cdf {
-  double value, slope;
-};
+template <typename T> struct Cdf { T value, slope; };
+
+// tanh in fp32 with the bits of PyTorch on the CPU (the Sleef library): the rounded true value, and 1 from 8.66 on,
+// where that would still be one step below.
+float tail_tanh(float x) {
+  return std::fabs(x) > 8.664339742f ? std::copysign(1.0f, x) : static_cast<float>(std::tanh(static_cast<double>(x)));
+}
+double tail_tanh(double x) { return std::tanh(x); }
 
 // The normal CDF in tanh form: 1/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))).
-Cdf cdf_of(double z) {
-  const double k = std::sqrt(2 / std::numbers::pi), t = std::tanh(k * (z + 0.044715 * z * z * z));
-  return {0.5 * (1 + t), 0.5 * (1 - t * t) * k * (1 + 3 * 0.044715 * z * z)};
+template <typename T> Cdf<T> cdf_of(T z) {
+  const T k = static_cast<T>(std::sqrt(2 / std::numbers::pi)), u = k * (z + T(0.044715) * (z * z * z));
+  const T t = tail_tanh(u);
+  return {T(0.5) * (T(1) + t), T(0.5) * (T(1) - t * t) * k * (T(1) + T(3 * 0.044715) * (z * z))};
 }
 
 // -log max(p, 1e-12), and its derivative, given that of p.
-Term<double> surprise(double p, double dp) {
-  constexpr double kFloor = 1e-12;
-  return p < kFloor ? Term<double>{-std::log(kFloor), 0} : Term<double>{-std::log(p), -dp / p};
+template <typename T> Term<T> surprise(T p, T dp) {
+  constexpr T kFloor = T(1e-12);
+  return p < kFloor ? Term<T>{-std::log(kFloor), 0} : Term<T>{-std::log(p), -dp / p};
 }
 
-Term<double> likelihood(const Constants<double>& c, double eps, double v, double x0, double xt) {
-  const double log_var = c.lower + 0.5 * (v + 1) * c.range, inverse_std = std::exp(-0.5 * log_var);
-  const double centered = x0 - (c.coef0 * (c.recip * xt - c.recipm1 * eps) + c.coef_t * xt);
-  const double zp = inverse_std * (centered + 1.0 / 255), zm = inverse_std * (centered - 1.0 / 255);
-  const Cdf above = cdf_of(zp), below = cdf_of(zm);
-  const double by_v = -0.25 * c.range;  // d log z / d v
-  const double above_dv = above.slope * zp * by_v, below_dv = below.slope * zm * by_v;
-  if (x0 < -0.999) return surprise(above.value, above_dv);
-  if (x0 > 0.999) return surprise(1 - below.value, -below_dv);
+template <typename T> Term<T> likelihood(const Constants<T>& c, T eps, T v, T x0, T xt) {
+  const T log_var = c.lower + T(0.5) * (v + T(1)) * c.range, inverse_std = std::exp(T(-0.5) * log_var);
+  const T centered = x0 - (c.coef0 * (c.recip * xt - c.recipm1 * eps) + c.coef_t * xt);
+  const T zp = inverse_std * (centered + T(1.0 / 255)), zm = inverse_std * (centered - T(1.0 / 255));
+  const Cdf<T> above = cdf_of(zp), below = cdf_of(zm);
+  const T by_v = T(-0.25) * c.range;  // d log z / d v
+  const T above_dv = above.slope * zp * by_v, below_dv = below.slope * zm * by_v;
+  if (x0 < T(-0.999)) return surprise(above.value, above_dv);
+  if (x0 > T(0.999)) return surprise(T(1) - below.value, -below_dv);
   return surprise(above.value - below.value, above_dv - below_dv);
 }
 
@@ -94,12 +102,11 @@ template <typename E, typename V> struct Operands {
   template <typename Put> void terms(int64_t image, int64_t begin, int64_t end, Put&& put) const {
     CHECK(t[image] >= 0 && t[image] < rows) << "variational_bound: step " << t[image] << " of a schedule of " << rows;
     const T* row = schedule + t[image] * kScheduleColumns;
+    const Constants<T> c(row);
     if (t[image] == 0) {
-      const Constants<double> c(row);
       for (int64_t i = begin; i < end; ++i)
-        put(i, likelihood(c, static_cast<T>(eps[i]), static_cast<T>(v[i]), x0[i], xt[i]));
+        put(i, likelihood<T>(c, static_cast<T>(eps[i]), static_cast<T>(v[i]), x0[i], xt[i]));
     } else {
-      const Constants<T> c(row);
       for (int64_t i = begin; i < end; ++i)
         put(i, divergence<T>(c, static_cast<T>(eps[i]), static_cast<T>(v[i]), x0[i], xt[i]));
     }
@@ -151,10 +158,11 @@ template <int kFlops> Cost image_cost(const NodeTypes& n) {
           .bytes = streamed(n) - static_cast<double>(n.in[5].bytes())};
 }
 
-// Wide enough at t = 0 that bins and edges have probabilities far from the clamp.
+// At t = 0, with xt = x0, the mean lies within a fraction of a deviation, where no probability comes near the steps of
+// fp32's CDF.
 Value sample_schedule(Graph& graph) {
-  const std::vector<double> rows = {1.01, 0.14, 0.9,  0.1, -0.5, 0.4, 1.05, 0.32, 0.6,
-                                    0.4,  -1.2, -0.7, 1.3, 0.8,  0.3, 0.7,  -1.0, -0.9};
+  const std::vector<double> rows = {1,   0.02, 1,    0,   -5,  -4,  1.05, 0.32, 0.6,
+                                    0.4, -1.2, -0.7, 1.3, 0.8, 0.3, 0.7,  -1.0, -0.9};
   return reshape(table(graph, "sample_schedule", rows), {3, kScheduleColumns});
 }
 
@@ -181,13 +189,13 @@ const OpCard variational_bound_card = {
     .samples =
         [] {
           const Type image = {DType::kF32, {4, 6, 6, 3}};
-          return Samples{{.in = {image, image, image, image, {DType::kI64, {4}}},
+          return Samples{{.in = {image, image, image, {DType::kI64, {4}}},
                           .build =
                               [](auto& v) {
                                 return std::vector{
-                                    variational_bound(v[0], v[1], v[2], v[3], v[4], sample_schedule(*v[0].graph))};
+                                    variational_bound(v[0], v[1], v[2], v[2], v[3], sample_schedule(*v[0].graph))};
                               },
-                          .no_gradient = {0, 2, 3}}};
+                          .no_gradient = {0, 2}}};
         },
 };
 

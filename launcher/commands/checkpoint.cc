@@ -107,7 +107,8 @@ int import_from(const Flags& f) {
                .config_text = resolved_text(config),
                .device_kind = "imported",
                .run_nonce = write_nonce(files, f.b)};
-  const SaveReport report = save_checkpoint(files, f.b, run, all_tensors(program, setup));
+  const auto alone = make_single_world()->make_group("import");
+  const SaveReport report = save_sharded(files, *alone, f.b, run, parts_held(program, setup));
   std::cout << "wrote " << report.path << ", digest " << report.root.hex() << "\n";
   return 0;
 }

@@ -11,6 +11,7 @@
 #include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/job.h"
 #include "launcher/output_file.h"
 #include "launcher/progress.h"
 #include "launcher/run_data.h"
@@ -135,7 +136,7 @@ void write_samples(const std::string& path, const SampledImages& images, const s
   npz.close();
 }
 
-int run(const Flags& f) {
+int run(const Flags& f, World& world) {
   REQUIRE(f.device != "cuda", "--device cuda: this build has no CUDA; use --device cpu or auto");
   REQUIRE(f.decoder.empty(), "--decoder: this build has no autoencoder; it samples models that work on pixels");
   REQUIRE(!f.out.empty() || !f.npz.empty(), "nothing to write: expected --out grid.png, --npz samples.npz, or both");
@@ -159,25 +160,28 @@ int run(const Flags& f) {
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
 
-  Pool pool(compute_threads());
+  Ranks ranks(world);
+  Pool pool(compute_threads(world.local_size()));
   const auto device = make_cpu_device();
   Program program(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, pool.threads()),
                   *device, pool);
   program.run("constants");
   load_weights(files, f, checkpoint, program, setup, sampling.weights);
 
-  catch_stop_signals(true);
-  ProgressBar bar(Screen::standard_output(), "sampling", config.sample().num(), "images");
-  const SampledImages images = draw_images(program, setup, sampling, plan, labels, 0, [&](int64_t done, int64_t total) {
-    bar.update(done * config.sample().num() / total);
-    return !stop_requested();
+  catch_stop_signals(ranks.first());
+  std::optional<ProgressBar> bar;
+  if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", config.sample().num(), "images");
+  const SampledImages images =
+      draw_images(program, setup, sampling, plan, labels, 0, ranks, [&](int64_t done, int64_t total) {
+        if (bar) bar->update(done * config.sample().num() / total);
+        return !stop_requested();
+      });
+  if (images.count == 0 && bar) bar->print_line("stopped by a signal: nothing was written");
+  if (images.count == 0) return 0;
+  ranks.on_first("write", [&] {
+    if (!f.out.empty()) write_grid(f.out, config, images, labels, classes);
+    if (!f.npz.empty()) write_samples(f.npz, images, labels);
   });
-  if (images.count == 0) {
-    bar.print_line("stopped by a signal: nothing was written");
-    return 0;
-  }
-  if (!f.out.empty()) write_grid(f.out, config, images, labels, classes);
-  if (!f.npz.empty()) write_samples(f.npz, images, labels);
   return 0;
 }
 
@@ -212,7 +216,7 @@ void add_sample_command(CLI::App& app, Handler& chosen) {
       ->capture_default_str();
   c->add_option("--decoder", f->decoder, "Autoencoder weights for latent models");
   c->add_option("--config", f->config, "Run config, for a safetensors file");
-  c->callback([f, &chosen] { chosen = [f] { return run(*f); }; });
+  c->callback([f, &chosen] { chosen = [f] { return run_job([f](World& world) { return run(*f, world); }); }; });
 }
 
 }  // namespace shardit

@@ -5,6 +5,8 @@
 #include "core/error.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/job.h"
+#include "launcher/ranks.h"
 #include "launcher/run_program.h"
 #include "launcher/threads.h"
 #include "launcher/trainer.h"
@@ -41,21 +43,31 @@ void check_resume(const std::string& resume) {
           "--resume: got '" + resume + "', expected auto, none or a step");
 }
 
-int run(const Flags& flags) {
-  const RunConfig config = load_config(flags.config, flags.sets);
-  if (!flags.dump_graph.empty()) {
-    std::cout << dump_graph(make_setup(config), flags.dump_graph, compute_threads());
-    return 0;
-  }
+RunConfig config_of(const Flags& flags) {
   check_resume(flags.resume);
+  const RunConfig config = load_config(flags.config, flags.sets);
   REQUIRE(config.device() != RunConfig::cuda, "device is cuda: this build has no CUDA; set device to cpu or auto");
+  return config;
+}
+
+int run(const Flags& flags, World& world) {
+  RunConfig config;
   TrainOptions options{.run_dir = flags.run_dir,
                        .steps = flags.steps,
                        .resume = flags.resume,
                        .override_arithmetic = flags.override_arithmetic};
   if (options.run_dir.empty()) options.run_dir = "runs/" + std::filesystem::path(flags.config).stem().string();
-  if (!flags.stop_after.empty()) options.stop_after_s = parse_duration(flags.stop_after);
-  return train(config, options);
+  Ranks(world).together("start", [&] {
+    config = config_of(flags);
+    options.threads = compute_threads(world.local_size());
+    if (!flags.stop_after.empty()) options.stop_after_s = parse_duration(flags.stop_after);
+    if (flags.dump_graph.empty()) return;
+    const auto replicas = static_cast<int>(config.parallel().replicate_group());
+    const RunSetup setup = make_setup(config, plan_mesh(world.size(), world.rank(), replicas));
+    const std::string text = dump_graph(setup, flags.dump_graph, options.threads);
+    if (world.rank() == 0) std::cout << text;
+  });
+  return flags.dump_graph.empty() ? train(config, options, world) : 0;
 }
 
 }  // namespace
@@ -82,8 +94,9 @@ void add_train_command(CLI::App& app, Handler& chosen) {
   command->add_option("--stop-after", flags->stop_after, "Save and exit 0 after this time, e.g. 3h50m");
   command->add_option("--dump-graph", flags->dump_graph,
                       "Print the training graph after a pass (build, differentiate, cast, recompute, fuse, hoist, "
-                      "plan) or the update graph, and exit");
-  command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
+                      "shard, plan) or the update graph, and exit");
+  command->callback(
+      [flags, &chosen] { chosen = [flags] { return run_job([flags](World& world) { return run(*flags, world); }); }; });
 }
 
 }  // namespace shardit

@@ -130,7 +130,14 @@ TEST(BadFlag, IsNamedWithTheNearestRealOne) {
   EXPECT_TRUE(fails(run({"train", tiny_config(), "--resume", "latest"}), 2, {"expected auto, none or a step"}));
   EXPECT_TRUE(fails(run({"train", tiny_config(), "--stop-after", "soon"}), 2, {"expected a duration like 3h50m"}));
   EXPECT_TRUE(fails(run({"checkpoint", "look", "x"}), 2, {"unknown command 'shardit checkpoint look'"}));
-  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "2"}), 2, {"--ranks 2"}));
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "0"}), 2, {"--ranks"}));
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "4,5"}), 2,
+                    {"5 ranks do not divide the step's 12 micro-batches", "start 1, 2, 3, 4, 6, 12 ranks"}));
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "2", "--set", "parallel.zero_stage=3", "--set",
+                         "parallel.prefetch_bytes=4096"}),
+                    2, {"parallel.prefetch_bytes=4096 is too small", "use at least that"}));
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "4", "--set", "parallel.replicate_group=3"}), 2,
+                    {"parallel.replicate_group=3 does not divide the 4 ranks"}));
   EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "x"}), 2, {"--ranks"}));
 }
 

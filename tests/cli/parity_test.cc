@@ -1,6 +1,6 @@
-// `shardit parity`: the shape of its answers, and files that are no goldens. The goldens themselves lie beside the
-// checkout; where they are absent the tests that read them are skipped.
-#include <cmath>
+// `shardit parity`: the shape of its answers, and files that are no goldens. The reference's own goldens lie beside the
+// checkout; where they are absent the test that reads them is skipped.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "checkpoints/safetensors.h"
@@ -99,6 +99,61 @@ TEST(Parity, FilesThatAreNoGoldensAreExitCodeFour) {
   EXPECT_TRUE(fails(run({"parity", tiny_config()}), 4, {"equality-tiny.textproto"}));
 }
 
+std::string committed(const std::string& name) { return std::string(SHARDIT_CHECKOUT) + "/tests/parity/" + name; }
+
+TEST(Parity, OneFileThatCannotBeJudgedDoesNotKeepTheOthersFromIt) {
+  const TestFolder folder;
+  const std::string good = committed("s8-p4-d8-h2-eps.safetensors"), bad = folder / "wrong.safetensors",
+                    junk = folder / "junk.safetensors", absent = folder / "absent.safetensors";
+  Invented().write(bad);
+  write_bytes(junk, "junk");
+  struct {
+    Words files;
+    int code, errors;
+  } const cases[] = {{{good, absent, good}, 2, 1}, {{bad, absent, good}, 2, 1},  {{bad, good}, 1, 0},
+                     {{junk, good}, 4, 1},         {{absent, junk, good}, 4, 2}, {{junk, bad, absent, good}, 4, 2}};
+  for (const auto& c : cases) {
+    Words words = {"parity"};
+    words.insert(words.end(), c.files.begin(), c.files.end());
+    const Ran ran = run(words);
+    EXPECT_EQ(ran.code, c.code) << ran.err;
+    int errors = 0;
+    for (size_t at = 0; (at = ran.err.find("shardit: ", at)) != std::string::npos; ++at) ++errors;
+    EXPECT_EQ(errors, c.errors) << ran.err;
+    EXPECT_TRUE(contains(ran.out, good + " ddim "));  // the last of the list
+  }
+}
+
+// What tells an autoencoder's golden is its metadata: `ch` of one made for the purpose, or the `weights` it ran.
+TEST(Parity, AnAutoencodersGoldenIsNamedAndNeverPasses) {
+  const TestFolder folder;
+  const std::string path = folder / "vae.safetensors", good = committed("s8-p4-d8-h2-eps.safetensors");
+  for (const char* key : {"ch", "weights"}) {
+    std::filesystem::remove(path);
+    PosixFiles files;
+    SafetensorsWriter writer(files, path, {{"x", DType::kF32, {1}}}, {{key, "32"}});
+    const float x = 0;
+    writer.write(&x, sizeof x);
+    writer.finish();
+    const Ran ran = run({"parity", path, good, "--json"});
+    EXPECT_TRUE(fails(ran, 2, {"vae.safetensors is an autoencoder's golden"}));
+    for (const Json& row : Json::parse(ran.out)) EXPECT_EQ(row.at("file"), good);
+  }
+}
+
+TEST(Parity, AMissingMetadataKeyIsExitCodeFour) {
+  const TestFolder folder;
+  const std::string path = folder / "g.safetensors";
+  for (const char* key : {"input_size", "patch_size", "in_channels", "depth", "num_heads", "num_classes", "batch",
+                          "betas", "eps", "weight_decay"}) {
+    Invented golden;
+    golden.metadata.erase(key);
+    std::filesystem::remove(path);
+    golden.write(path);
+    EXPECT_TRUE(fails(run({"parity", path}), 4, {"is not a golden file", key}));
+  }
+}
+
 TEST(Parity, MetadataThatLiesIsExitCodeFour) {
   const TestFolder folder;
   const std::string path = folder / "g.safetensors";
@@ -153,14 +208,9 @@ TEST(Parity, TensorsThatContradictTheModelAreExitCodeFour) {
   refused(real_labels, "forward.y");
 }
 
-std::string golden(const std::string& name) { return std::string(SHARDIT_CHECKOUT) + "/../shared/goldens/" + name; }
-
-#define NEEDS_GOLDENS() \
-  if (!exists(golden("README.md"))) GTEST_SKIP() << "the goldens do not lie beside this checkout"
-
 TEST(Parity, TheSmallestGoldenPassesInBothPrecisions) {
-  NEEDS_GOLDENS();
-  const std::string file = golden("latent-s8-d64-l2.safetensors");
+  const std::string file = std::string(SHARDIT_CHECKOUT) + "/../shared/goldens/latent-s8-d64-l2.safetensors";
+  if (!exists(file)) GTEST_SKIP() << "the goldens do not lie beside this checkout";
   const Ran fp32 = run({"parity", file});
   EXPECT_TRUE(succeeds(fp32));
   EXPECT_FALSE(contains(fp32.out, "FAIL"));
@@ -177,18 +227,31 @@ TEST(Parity, TheSmallestGoldenPassesInBothPrecisions) {
 }
 
 TEST(Parity, AGoldenCutShortIsExitCodeFour) {
-  NEEDS_GOLDENS();
   const TestFolder folder;
-  const std::string bytes = bytes_of_file(golden("latent-s8-d64-l2.safetensors"));
+  const std::string bytes = bytes_of_file(committed("s8-p4-d8-h2-eps.safetensors"));
   write_bytes(folder / "cut.safetensors", bytes.substr(0, bytes.size() / 2));
   EXPECT_TRUE(fails(run({"parity", folder / "cut.safetensors"}), 4, {"cut.safetensors", "truncated"}));
 }
 
-TEST(Parity, AWrongNumberInAGoldenIsExitCodeOne) {
-  NEEDS_GOLDENS();
+// The program computes these itself, so a wrong one would not show in any section.
+TEST(Parity, AnotherPositionTableOrIndexIsExitCodeFour) {
   const TestFolder folder;
   const std::string path = folder / "bent.safetensors";
-  std::filesystem::copy_file(golden("latent-s8-d64-l2.safetensors"), path);
+  for (const std::string name : {"pos_embed", "blocks.0.attn.relative_position_index"}) {
+    const std::string source = committed("s8-p4-d8-h2-eps.safetensors");
+    PosixFiles files;
+    const int64_t offset = SafetensorsReader(files, source).find("param." + name)->offset;
+    std::string bytes = bytes_of_file(source);
+    bytes[static_cast<size_t>(offset) + 3] ^= '\x40';
+    write_bytes(path, bytes);
+    EXPECT_TRUE(fails(run({"parity", path}), 4, {name + " is not what its configuration gives"}));
+  }
+}
+
+TEST(Parity, AWrongNumberInAGoldenIsExitCodeOne) {
+  const TestFolder folder;
+  const std::string path = folder / "bent.safetensors";
+  std::filesystem::copy_file(committed("s8-p4-d8-h2-eps.safetensors"), path);
   PosixFiles files;
   const int64_t offset = SafetensorsReader(files, path).find("forward.out")->offset;
   std::string bytes = bytes_of_file(path);

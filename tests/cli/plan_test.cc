@@ -91,7 +91,8 @@ TEST(Plan, AModelThatNeverFitsIsToldSo) {
 
 TEST(DumpGraph, PrintsEveryStage) {
   for (const char* precision : {"precision.compute=fp32", "precision.compute=bf16"})
-    for (const char* stage : {"build", "differentiate", "cast", "recompute", "fuse", "hoist", "plan", "update"}) {
+    for (const char* stage :
+         {"build", "differentiate", "cast", "recompute", "fuse", "hoist", "shard", "plan", "update"}) {
       const Ran ran = run({"train", tiny_config(), "--dump-graph", stage, "--set", precision});
       EXPECT_TRUE(succeeds(ran)) << stage;
       EXPECT_GT(ran.out.size(), 1000u) << stage;
@@ -100,8 +101,9 @@ TEST(DumpGraph, PrintsEveryStage) {
 }
 
 TEST(DumpGraph, AnUnknownStageNamesTheReal) {
-  EXPECT_TRUE(fails(run({"train", tiny_config(), "--dump-graph", "shard"}), 2,
-                    {"'shard'", "build", "differentiate", "cast", "recompute", "fuse", "hoist", "plan", "update"}));
+  EXPECT_TRUE(
+      fails(run({"train", tiny_config(), "--dump-graph", "scatter"}), 2,
+            {"'scatter'", "build", "differentiate", "cast", "recompute", "fuse", "hoist", "shard", "plan", "update"}));
 }
 
 }  // namespace

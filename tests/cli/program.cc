@@ -34,6 +34,14 @@ void redirect(const std::string& path, int to) {
   close(fd);
 }
 
+// More ranks than cores, on any machine, as root too.
+Words mpirun(int ranks) {
+  setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+  setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  return {"mpirun", "--oversubscribe",    "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
+          "-np",    std::to_string(ranks)};
+}
+
 [[noreturn]] void become(const Words& arguments, const Surroundings& s) {
   setenv("OMP_NUM_THREADS", "1", 1);
   for (const auto& [name, value] : s.environment) setenv(name.c_str(), value.c_str(), 1);
@@ -42,10 +50,13 @@ void redirect(const std::string& path, int to) {
     setrlimit(RLIMIT_FSIZE, &limit);
   }
   if (s.user != 0 && (setgroups(0, nullptr) != 0 || setgid(s.user) != 0 || setuid(s.user) != 0)) _exit(126);
-  std::vector<char*> argv = {const_cast<char*>("shardit")};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  Words words = s.ranks > 0 ? mpirun(s.ranks) : Words{};
+  words.push_back(SHARDIT_PROGRAM);
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
-  execv(SHARDIT_PROGRAM, argv.data());
+  execvp(argv[0], argv.data());
   _exit(127);
 }
 
@@ -77,6 +88,13 @@ Started::~Started() {
 }
 
 void Started::send(int signal_number) const { kill(pid_, signal_number); }
+
+std::vector<int> Started::ranks() const {
+  std::vector<int> found;
+  std::ifstream children("/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children");
+  for (int pid; children >> pid;) found.push_back(pid);
+  return found;
+}
 
 bool Started::running() {
   if (!ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;

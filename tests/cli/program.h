@@ -18,6 +18,7 @@ struct Surroundings {
   std::map<std::string, std::string> environment = {};
   int64_t largest_file_bytes = 0;  // 0: no limit
   int user = 0;                    // 0: this one
+  int ranks = 0;                   // under mpirun, so many; 0: alone
 };
 
 struct Ran {
@@ -33,6 +34,7 @@ class Started {
   Started(const Started&) = delete;
 
   void send(int signal_number) const;
+  std::vector<int> ranks() const;  // process numbers of what mpirun started
   bool running();
   int64_t peak_memory_bytes() const;  // so far; 0 if it has ended
   Ran wait();

@@ -13,7 +13,7 @@ WorldKind threads(int ranks, const ThreadWorldOptions& options = {}, const std::
 const WorldKind kSingle = {"Single", [](const std::function<void(World&)>& body) { body(*make_single_world()); }};
 
 INSTANTIATE_TEST_SUITE_P(Worlds, Collectives,
-                         testing::Values(kSingle, threads(1), threads(2), threads(3), threads(4), threads(7),
+                         testing::Values(kSingle, threads(1), threads(2), threads(3), threads(4), threads(5),
                                          threads(4, {.seed = 1, .max_delay_us = 200}, "Delayed")),
                          name_of_kind);
 

@@ -272,7 +272,6 @@ TEST(Config, WhatThisBuildCannotDoIsRefusedWithTheReason) {
   EXPECT_EQ(set_error("precision.compute=tf32"),
             "precision.compute=tf32 exists on GPUs only, and this build computes on the CPU; use fp32 or bf16");
   EXPECT_EQ(set_error("device=cuda"), "device=cuda: this build has no CUDA; use device=cpu");
-  EXPECT_NE(set_error("parallel.replicate_group=2").find("needs more than one rank"), string::npos);
   EXPECT_NE(set_error("precision.reduce=tf32").find("expected fp32 or bf16"), string::npos);
 }
 

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "launcher/config.h"
 #include "launcher/metrics.h"
+#include "tests/launcher/alone.h"
 #include "tests/launcher/test_folder.h"
 
 namespace shardit {
@@ -37,8 +38,8 @@ Result result_of(const std::string& run) {
 std::string trained(const TestFolder& folder, const std::string& name, const RunConfig& config,
                     std::vector<int64_t> stops = {}) {
   const std::string run = folder / name;
-  for (int64_t stop : stops) EXPECT_EQ(train(config, {.run_dir = run, .steps = stop}), 0);
-  EXPECT_EQ(train(config, {.run_dir = run}), 0);
+  for (int64_t stop : stops) EXPECT_EQ(train_alone(config, {.run_dir = run, .steps = stop}), 0);
+  EXPECT_EQ(train_alone(config, {.run_dir = run}), 0);
   return run;
 }
 
@@ -83,7 +84,7 @@ TEST(Training, AStepThatIsNotFiniteStopsTheRunAndNamesTheNode) {
   const std::string run = trained(folder, "run", config_of({"steps=2"}));
   const RunConfig config = config_of({"steps=40", "optimizer.lr=1e30"});
   try {
-    train(config, {.run_dir = run});
+    train_alone(config, {.run_dir = run});
     FAIL() << "a learning rate of 1e30 went through";
   } catch (const StopError& e) {
     EXPECT_NE(std::string(e.what()).find("the first such value is at "), std::string::npos) << e.what();

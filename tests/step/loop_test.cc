@@ -6,6 +6,7 @@
 #include "launcher/metrics.h"
 #include "launcher/run_data.h"
 #include "launcher/trainer.h"
+#include "tests/launcher/alone.h"
 #include "tests/launcher/test_folder.h"
 #include "tests/step/tiny_run.h"
 
@@ -14,7 +15,7 @@ namespace {
 
 std::vector<double> losses_of_the_run(const RunConfig& config, const std::vector<int64_t>& stops) {
   const TestFolder folder;
-  for (int64_t stop : stops) EXPECT_EQ(train(config, {.run_dir = folder / "run", .steps = stop}), 0);
+  for (int64_t stop : stops) EXPECT_EQ(train_alone(config, {.run_dir = folder / "run", .steps = stop}), 0);
   std::vector<double> losses;
   for (const StepMetrics& step : read_metrics(folder / "run/metrics.jsonl").steps) losses.push_back(step.loss);
   return losses;
@@ -73,12 +74,15 @@ TEST(InitialWeights, AreDrawnByTensorNameAndElement) {
   Param b = a;
   b.name = "blocks.1.x.weight";
   std::vector<float> x(400), y(400);
-  draw_initial(a, 9, x.data());
-  draw_initial(b, 9, y.data());
+  draw_initial({.param = &a, .count = 400}, 9, x.data());
+  draw_initial({.param = &b, .count = 400}, 9, y.data());
   EXPECT_NE(x, y);
   const Philox philox(9, Purpose::kInitialWeights);
   for (int64_t i = 0; i < 400; ++i)
     ASSERT_EQ(x[i], static_cast<float>(0.02 * double(normal_at(philox, hash_name("blocks.0.x.weight"), i)))) << i;
+  std::vector<float> part(100);
+  draw_initial({.param = &a, .first = 250, .count = 100}, 9, part.data());
+  EXPECT_TRUE(std::equal(part.begin(), part.end(), x.begin() + 250)) << "a shard's part is the same elements";
 }
 
 }  // namespace

@@ -1,0 +1,60 @@
+#include "launcher/golden_run.h"
+
+#include <algorithm>
+
+#include "launcher/state.h"
+#include "model/guidance.h"
+
+namespace shardit {
+
+GoldenRun::GoldenRun(const Golden& golden, DType compute, int threads)
+    : golden_(golden),
+      setup_(golden.setup({.compute = compute, .residual = DType::kF32})),
+      pool_(threads),
+      device_(make_cpu_device()) {}
+
+Program& GoldenRun::start(std::vector<NamedGraph> graphs) {
+  Graph constants;
+  for (NamedGraph& g : graphs) g.graph = lower(g.graph, setup_, constants);
+  return start(std::move(graphs), constants);
+}
+
+Program& GoldenRun::start(std::vector<NamedGraph> graphs, const Graph& constants) {
+  graphs.push_back({"constants", constants});
+  if (!setup_.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup_)});
+  program_.emplace(compile(std::move(graphs), pool_.threads()), *device_, pool_);
+  program_->run("constants");
+  for (const std::string source : {"master", "ema.ema"}) {
+    if (!program_->has_buffer(unit_buffer(source, setup_.layout.units[0]))) continue;
+    for (const StateTensor& t : tensors_of(*program_, setup_, {"param", source})) {
+      const std::vector<float> values = golden_.real("param." + t.name.substr(6));
+      std::copy(values.begin(), values.end(), static_cast<float*>(t.data));
+    }
+  }
+  if (!setup_.travels_in_fp32()) program_->run("refresh");
+  return *program_;
+}
+
+int64_t GoldenRun::guided_channels() const { return std::min<int64_t>(3, setup_.model.in_channels); }
+
+double GoldenRun::guidance_at(double t) const {
+  const auto schedule = setup_.model.input_size <= 32 ? GuidanceSchedule::kPowerCosine : GuidanceSchedule::kConstant;
+  return guidance_scale(schedule, golden_.number("cfg_scale"), 4, t / static_cast<double>(kGoldenTimesteps));
+}
+
+Value image_input(Graph& graph, const DiffitConfig& model, const std::string& name, int64_t batch) {
+  const int64_t S = model.input_size;
+  return input(graph, name, {DType::kF32, {batch, S, S, model.in_channels}}, BufferClass::kStaging, Role::kExact);
+}
+
+Value integer_input(Graph& graph, const std::string& name, int64_t batch) {
+  return input(graph, name, {DType::kI64, {batch}}, BufferClass::kStaging);
+}
+
+Network network_of(Graph& graph, const RunSetup& setup) {
+  return [weights = Parameters(graph, setup.layout, setup.weights()), &setup](Value x, Value t, Value y) {
+    return diffit(weights, setup.model, x, t, y);
+  };
+}
+
+}  // namespace shardit

@@ -1,0 +1,48 @@
+#include "launcher/run_log.h"
+
+#include <iostream>
+
+#include "launcher/format.h"
+
+namespace shardit {
+
+void RunLog::say(const std::string& line) {
+  if (!speaks_) return;
+  if (log_)
+    log_->say(line);
+  else
+    std::cout << line << "\n";
+}
+
+void RunLog::open_metrics(const std::string& path, int64_t step) {
+  if (speaks_) metrics_.emplace(path, step);
+}
+
+void RunLog::begin_steps(const RunFacts& facts) {
+  if (speaks_) log_.emplace(Screen::standard_output(), facts);
+}
+
+void RunLog::step(const StepMetrics& metrics) {
+  if (!speaks_) return;
+  metrics_->step(metrics);
+  log_->step(metrics);
+}
+
+void RunLog::event(const std::string& name, int64_t step, const Json& fields) {
+  if (speaks_) metrics_->event(name, step, fields);
+}
+
+void RunLog::save(const FinishedSave& save) {
+  const SaveReport& report = save.report;
+  say(report.notes);
+  event("save", save.step,
+        {{"path", report.path},
+         {"bytes", report.bytes},
+         {"stall_ms", save.stall_ms},
+         {"total_ms", save.total_ms},
+         {"digest", report.root.hex()}});
+  say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", stalled " +
+      format_ms(save.stall_ms) + ", took " + format_ms(save.total_ms) + "), digest " + report.root.hex());
+}
+
+}  // namespace shardit
