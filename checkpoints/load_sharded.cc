@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "dist/agree.h"
 #include "checkpoints/messages.h"
+#include "dist/agree.h"
 
 namespace shardit {
 namespace {

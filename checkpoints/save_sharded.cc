@@ -2,9 +2,9 @@
 #include <numeric>
 #include <optional>
 
-#include "dist/agree.h"
 #include "checkpoints/messages.h"
 #include "checkpoints/save.h"
+#include "dist/agree.h"
 
 namespace shardit {
 namespace {

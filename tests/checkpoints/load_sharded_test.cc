@@ -53,6 +53,24 @@ TEST(LoadSharded, ByReplicasAddsTheSumsWithinEach) {
   EXPECT_EQ(ends, all_done(6));
 }
 
+TEST(LoadSharded, ByReplicasFailsOnAllOfThemWhereOneRankCannotRead) {
+  SavedByFour run;
+  for (int victim = 0; victim < 4; ++victim) {
+    const Ends ends = end_of_ranks(4, [&](World& world) {
+      const auto all = world.make_group("world");
+      const int first = world.rank() / 2 * 2;
+      const auto shard = world.make_group("shard", {first, first + 1});
+      const ShardedState state(shard->rank(), 2);
+      const Checkpoint checkpoint = open_step(run.files, *all, "run", 1000);
+      if (world.rank() == victim) run.files.fail_at(2, EIO, victim);
+      load_sharded(run.files, {*all, shard.get()}, checkpoint, state.parts());
+    });
+    run.files.no_faults();
+    EXPECT_EQ(ends, Ends(4, ends[0]));
+    EXPECT_HAS(ends[0], "IoError: rank " + std::to_string(victim) + " of 4: read run/checkpoints/step-00001000/rank-");
+  }
+}
+
 TEST(LoadSharded, WithoutAShardGroupGivesEachRankTheWholeState) {
   SavedByFour run;
   const Ends ends = with_ranks(3, [&](Communicator& world) {
