@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "dist/mesh.h"
 #include "launcher/run_config.pb.h"
 
 namespace shardit {
@@ -17,7 +18,15 @@ struct ClassBytes {
 std::vector<ClassBytes> class_bytes(const MemoryPlan& plan);  // the sum is the arena
 std::string class_table(const MemoryPlan& plan);              // "parameters 6.1 MiB, gradients …"
 
-// Throws UserError if `plan` exceeds parallel.memory_budget_bytes, or this machine's memory where that is 0.
-void check_memory(const RunConfig& config, const MemoryPlan& plan, int threads);
+// Who shares the memory.
+struct MemoryLimits {
+  Mesh mesh;            // this rank's
+  int local_ranks = 1;  // on this machine
+  int threads = 1;      // compute threads of a rank
+};
+
+// Throws UserError if `plan` exceeds parallel.memory_budget_bytes, or where that is 0 this rank's part of the machine's
+// memory. The message names the nearest setting that fits on these ranks.
+void check_memory(const RunConfig& config, const MemoryPlan& plan, const MemoryLimits& limits);
 
 }  // namespace shardit

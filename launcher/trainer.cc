@@ -124,7 +124,9 @@ class Trainer {
             "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
                 std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
     CompiledProgram compiled = compile_run(setup_, program_options_, pool_.threads());
-    check_memory(config_, compiled.memory, pool_.threads());
+    check_memory(
+        config_, compiled.memory,
+        {.mesh = setup_.sharding.mesh, .local_ranks = ranks_.world().local_size(), .threads = pool_.threads()});
     return compiled;
   }
 
