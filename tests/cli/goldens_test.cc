@@ -18,9 +18,12 @@ struct Committed {
 void PrintTo(const Committed& c, std::ostream* out) { *out << c.name; }
 
 const Committed kCommitted[] = {
-    {"s5-p1-d20-h5-c3-untrained", {"loss", "grad", "adamw", "ema"}}, {"s4-p1-d12-h3-l2-nodecay", {}},
-    {"s6-p2-d8-h1-c8-batch1", {"forward"}},   {"s8-p4-d8-h2-eps", {}},
-    {"s36-p9-d12-h3-constant", {"forward", "loss", "grad", "adamw", "ema"}},    {"s4-p1-d8-h2-l4-trained", {"forward", "cfg", "ema", "ddpm", "ddim"}},
+    {"s5-p1-d20-h5-c3-untrained", {"loss", "grad", "adamw", "ema"}},
+    {"s4-p1-d12-h3-l2-nodecay", {}},
+    {"s6-p2-d8-h1-c8-batch1", {"forward"}},
+    {"s8-p4-d8-h2-eps", {}},
+    {"s36-p9-d12-h3-constant", {"forward", "loss", "grad", "adamw", "ema"}},
+    {"s4-p1-d8-h2-l4-trained", {"forward", "cfg", "ema", "ddpm", "ddim"}},
 };
 
 std::string folder() { return std::string(SHARDIT_CHECKOUT) + "/tests/parity/"; }
