@@ -222,7 +222,8 @@ COMMITTED = {
                                    without=("forward", "train", "grad", "after", "ema")),
     # Training alone, four blocks.
     "s4-p1-d8-h2-l4-trained": Case(input_size=4, patch_size=1, hidden_size=8, depth=4, num_heads=2, mlp_ratio=3.5,
-                                   batch=5, steps=4, lr=1e-2, weight_decay=0.05, without=("forward", "cfg", "sample", "ema"), seed=2),
+                                   batch=5, steps=4, lr=1e-2, weight_decay=0.05, seed=2,
+                                   without=("forward", "cfg", "sample", "ema")),
 }
 
 SHAPES = {
