@@ -188,17 +188,4 @@ void PendingSave::discard() noexcept {
   }
 }
 
-SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const RunState& run,
-                           std::span<const StateTensor> tensors) {
-  const std::vector<TensorPart> parts = whole_parts(tensors);
-  PendingSave save(files, run_dir, run.step, rank_file_bytes(parts));
-  try {
-    const WrittenFile written = write_rank_file(files, save.directory(), 0, parts);
-    return save.commit(run, {&written, 1});
-  } catch (const IoError&) {
-    save.discard();
-    throw;
-  }
-}
-
 }  // namespace shardit

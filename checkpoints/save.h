@@ -41,14 +41,9 @@ struct SaveReport {
   std::vector<std::string> notes;  // for the log: what was quarantined or could not be deleted
 };
 
-// One writer, the whole state.
-SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const RunState& run,
-                           std::span<const StateTensor> tensors);
-
-// Several writers, each with what it holds of the state; together they hold all of it, once. Rank 0 checks the disk
-// space of all files, makes the partial directory and commits when every rank has said that its file is synced. A rank
-// that holds nothing writes no file. Collective; the calls of one save come from one thread, on a communicator that
-// serves this save alone.
+// Ranks save what they hold of the state; together they hold all of it, once. Rank 0 checks the disk space of all files,
+// makes the partial directory and commits when every rank has said that its file is synced. A rank that holds nothing
+// writes no file. Collective; the calls of one save come from one thread, on a communicator that serves this save alone.
 // An error on any rank is thrown on all as an IoError, "rank 3 of 8: …", and the old checkpoint stays valid. After a
 // CommError the partial directory stays, since others may still write to it: recover() moves it away.
 SaveReport save_sharded(FileSystem& files, Communicator& writers, const std::string& run_dir, const RunState& run,

@@ -38,17 +38,6 @@ TEST(SaveSharded, OfAnyNumberOfRanksHasTheSameRootDigestAndTheSameBits) {
   }
 }
 
-TEST(SaveSharded, BySeveralRanksHoldsTheBytesThatOneRankWrites) {
-  FaultyFiles one, another;
-  make_run(one);
-  make_run(another);
-  const ShardedState state(0, 1, 1);
-  save_checkpoint(one, "run", run_at(1000), state.tensors());
-  EXPECT_EQ(save_by_ranks(another, 1, 1000, 1), all_done(1));
-  for (const char* name : {"/rank-00000.safetensors", "/manifest.pb"})
-    EXPECT_EQ(one.bytes(kStep + name), another.bytes(kStep + name));
-}
-
 TEST(SaveSharded, PutsEachRanksShardInItsOwnFile) {
   FaultyFiles files;
   make_run(files);

@@ -1,11 +1,13 @@
 // A training state small enough to damage every byte of it, and the calls that the tests share.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "checkpoints/load.h"
 #include "checkpoints/save.h"
+#include "dist/world.h"
 #include "tests/checkpoints/expect_error.h"
 #include "tests/checkpoints/faulty_files.h"
 
@@ -53,6 +55,13 @@ inline RunState run_at(int64_t step) {
   run.run_nonce = "abc";
   run.data_fingerprint = "images-and-labels";
   return run;
+}
+
+// The whole state, by one rank.
+inline SaveReport save_checkpoint(FileSystem& files, const std::string& run_dir, const RunState& run,
+                                  std::span<const StateTensor> tensors) {
+  const auto alone = make_single_world()->make_group("alone");
+  return save_sharded(files, *alone, run_dir, run, whole_parts(tensors));
 }
 
 inline SaveReport save_tiny(FileSystem& files, int64_t step, int variant) {
