@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "core/device.h"
+#include "core/windows.h"
 #include "dist/thread_world.h"
 #include "launcher/config.h"
 #include "launcher/ranks.h"
@@ -242,11 +243,64 @@ TEST(Ranks, HoldTheBytesThatTheStageSays) {
     }
 }
 
+Graph sharded_micro_step(const RunConfig& config, int ranks) {
+  const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, 1));
+  Graph constants;
+  return shard_micro_step(lower(build_micro_step(setup, keyed_loss_inputs, nullptr), setup, constants), setup,
+                          Round::kLater);
+}
+
+// The steps that read the value, views of it and what is made in its place.
+int last_reader(const Graph& graph, int value) {
+  const std::vector<Extent> extents = find_extents(graph);
+  int last = -1;
+  for (int n = 0; n < graph.node_count(); ++n)
+    for (int v : graph.node(n).in)
+      if (extents[v].root == extents[value].root) last = n;
+  return last;
+}
+
+// A gather starts only when what is surely let go by then makes room for it.
 TEST(Ranks, GathersInFlightStayWithinTheirBudget) {
-  const auto wire = [](const std::string& prefetch) {
-    return planned(4, 3, {"parallel.prefetch_bytes=" + prefetch})[BufferClass::kWire];
+  for (const int64_t budget : {70000, 100000, 130000, 1000000}) {
+    const Graph graph = sharded_micro_step(
+        config_of({"parallel.zero_stage=3", "parallel.prefetch_bytes=" + std::to_string(budget)}), 4);
+    const Schedule order = schedule(graph);
+    std::vector<int> gathers;
+    for (int n = 0; n < graph.node_count(); ++n)
+      if (graph.node(n).label.starts_with("gather ") && graph.node(n).stream == Stream::kWire) gathers.push_back(n);
+    ASSERT_GE(gathers.size(), 8u) << "each of five units before forward, most of them before backward again";
+    int64_t most = 0;
+    for (int gather : gathers) {
+      int64_t in_flight = 0;
+      for (int other : gathers) {
+        const int whole = graph.node(other).out[0];
+        if (other <= gather && (other == gather || !order.happens_before(last_reader(graph, whole), gather)))
+          in_flight += graph.info(whole).type.bytes();
+      }
+      EXPECT_LE(in_flight, budget) << graph.node(gather).label;
+      most = std::max(most, in_flight);
+    }
+    EXPECT_GT(most, budget / 2) << "a window that is there is used";
+  }
+}
+
+TEST(Ranks, GradientsInFlightAreThoseOfTwoUnitsHoweverDeepTheModel) {
+  const auto wire = [](const std::string& depth) {
+    return planned(4, 2, {"model.depth=" + depth})[BufferClass::kWire];
   };
-  EXPECT_LT(wire("70000"), wire("1000000"));
+  EXPECT_EQ(wire("12"), wire("6"));
+}
+
+TEST(Ranks, AreFoldedBesideTheComputation) {
+  const Graph graph = sharded_micro_step(config_of({}), 2);
+  int folds = 0;
+  for (int n = 0; n < graph.node_count(); ++n)
+    if (graph.node(n).card == &fold_card) {
+      EXPECT_EQ(graph.node(n).stream, Stream::kWire) << graph.node(n).label;
+      ++folds;
+    }
+  EXPECT_EQ(folds, 5);
 }
 
 }  // namespace
