@@ -45,6 +45,21 @@ TEST(Reshard, KeepsEveryBitAndNamesItsRanks) {
   EXPECT_EQ(bytes_of_file(checkpoint_path(one, 4) + file), bytes_of_file(checkpoint_path(saved.run_dir, 4) + file));
 }
 
+TEST(Reshard, WritesTheFilesOfARunOfSoManyProcesses) {
+  const Saved saved;
+  const std::string job = saved / "job", four = saved / "four", one = saved / "one";
+  ASSERT_EQ(train(job, {"--steps", "4", "--set", "parallel.zero_stage=3"}, {.ranks = 4}).code, 0);
+  ASSERT_TRUE(succeeds(reshard(saved.run_dir, four, {"--ranks", "4"})));
+  ASSERT_TRUE(succeeds(reshard(job, one, {"--ranks", "1"})));
+  for (int rank = 0; rank < 4; ++rank) {
+    const std::string file = "/rank-0000" + std::to_string(rank) + ".safetensors";
+    EXPECT_TRUE(bytes_of_file(checkpoint_path(four, 4) + file) == bytes_of_file(checkpoint_path(job, 4) + file))
+        << file;
+  }
+  const std::string file = "/rank-00000.safetensors";
+  EXPECT_TRUE(bytes_of_file(checkpoint_path(one, 4) + file) == bytes_of_file(checkpoint_path(saved.run_dir, 4) + file));
+}
+
 TEST(Reshard, OfARunIsARunThatGoesOn) {
   const Saved saved;
   const std::string copy = saved / "copy";
