@@ -6,7 +6,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "core/op_card.h"
 #include "dist/mesh.h"
@@ -18,10 +17,5 @@ Value all_gather(Value part, const Group& group, const std::string& label);
 
 // (size * n) on every rank -> (size * n): part p is what rank p had as its part number `rank`.
 Value all_to_all(Value whole, const Group& group, const std::string& label);
-
-// (size * n), fp32, on every rank -> (n): the sum over ranks of their parts number `rank`, in the transport's order.
-Value reduce_scatter(Value whole, const Group& group, const std::string& label);
-
-const std::vector<const OpCard*>& collective_cards();
 
 }  // namespace shardit
