@@ -55,7 +55,7 @@ std::unique_ptr<Process> make_ddpm(const DdpmConfig& config);
 // "Elucidating the Design Space of Diffusion-Based Generative Models" (Karras et al. 2022), table 1, column "Ours".
 struct EdmConfig {
   double p_mean = -1.2, p_std = 1.2;  // ln(sigma) of training noise
-  double sigma_data = 0.5;
+  double sigma_data = 0.5;            // root mean square of the data about zero
 };
 std::unique_ptr<Process> make_edm(const EdmConfig& config);
 
