@@ -34,10 +34,13 @@ class FaultyFiles : public FileSystem {
   // --- faults ---
   static constexpr int kAll = -1;              // the machine: all processes together
   static inline thread_local int process = 0;  // of which this thread makes the calls
-  int calls(int of = kAll) { return calls_[of]; }
   // Counted from now, the next call is 1. A killed process stays dead until the crash, and so does a killed machine.
-  void kill_at(int call, int of = kAll) { kill_ = {of, calls_[of] + call}; }
+  void kill_at(int call, int of = kAll) {
+    const std::lock_guard lock(mutex_);
+    kill_ = {of, calls_[of] + call};
+  }
   void fail_at(int call, int error_number, int of = kAll) {
+    const std::lock_guard lock(mutex_);
     fail_ = {of, calls_[of] + call};
     fail_with_ = error_number;
   }
