@@ -114,7 +114,7 @@ TEST(BadConfig, FilesThatAreNoConfigAreRefused) {
   const TestFolder folder;
   EXPECT_TRUE(fails(run({"plan", folder / "absent.textproto"}), 2, {"absent.textproto", "does not exist"}));
   EXPECT_TRUE(fails(run({"plan", folder.path.string()}), 2, {"is a folder"}));
-  EXPECT_TRUE(fails(plan_of_text(std::string("\0\1\2\xff\xfe junk", 12)), 2, {"run.textproto:1"}));
+  EXPECT_TRUE(fails(plan_of_text(std::string("\0\1\2\xff\xfe junk", 10)), 2, {"run.textproto:1"}));
   EXPECT_TRUE(fails(plan_of_text("model { depth: 2 "), 2, {"run.textproto"}));
   EXPECT_TRUE(fails(plan_of_text("model { depth: 2 depth: 3 }"), 2, {"model.depth is given twice"}));
   EXPECT_TRUE(fails(plan_of_text(""), 2, {"data.path is missing"}));
