@@ -67,7 +67,7 @@ demo: build
 
 # Address and undefined-behaviour sanitizers over all tests; the thread sanitizer over the tests that use threads
 # (OpenMP's runtime is not instrumented, and only tests of our own threads are free of its false alarms).
-THREAD_TESTS ?= ^(Pool|Loader|Signals|CallLog|ThreadWorld|Watchdog|Worlds)
+THREAD_TESTS ?= ^(Pool|Loader|Signals|CallLog|ThreadWorld|Watchdog|Worlds|WireThread|Ranks|Agreement)
 sanitize: sanitize-asan sanitize-tsan
 	@echo "no sanitizer complained"
 sanitize-asan: export UBSAN_OPTIONS = halt_on_error=1:print_stacktrace=1
