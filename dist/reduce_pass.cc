@@ -39,7 +39,7 @@ class Reducer {
 
  private:
   bool alone() const { return mesh_.ranks() == 1; }
-  bool rounds() const { return reduction_.reduce != DType::kF32; }
+  bool rounds_terms() const { return reduction_.reduce != DType::kF32; }
 
   void find_gradient(const Unit& unit) {
     const auto output = graph_.outputs().find("grad." + unit.name);
@@ -72,9 +72,9 @@ class Reducer {
     where.label = where.unit = unit.name;
     const Graph::Scope scope = to.scope_of(where, "reduce ");
     to.set_backward(true);
-    if (rounds()) gradient = cast(gradient, reduction_.reduce);
+    if (rounds_terms()) gradient = cast(gradient, reduction_.reduce);
     if (alone() && reduction_.micro_batches == 1) {
-      to.keep(rounds() ? cast(gradient, DType::kF32) : gradient, "grad." + unit.name, BufferClass::kGradients);
+      to.keep(rounds_terms() ? cast(gradient, DType::kF32) : gradient, "grad." + unit.name, BufferClass::kGradients);
       return;
     }
     const int begin = to.node_count();
