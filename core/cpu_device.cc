@@ -44,8 +44,8 @@ class CpuDevice : public Device {
     if (stream == Stream::kWire || event >= static_cast<int>(issued_at_.size()) || issued_at_[event] == 0) return;
     wire_->wait_for(issued_at_[event]);
   }
-  void synchronize() override {
-    if (wire_) wire_->drain();
+  void synchronize(Stream stream) override {
+    if (stream == Stream::kWire && wire_) wire_->drain();
   }
 
  private:

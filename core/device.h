@@ -1,5 +1,5 @@
-// Where kernels run, in as few calls as an executor needs. Every call but allocate and release is asynchronous on a
-// device that has queues. The CPU computes in the calling thread and has a thread for the wire.
+// Where kernels run, in as few calls as an executor needs. Every call but allocate, release and synchronize is
+// asynchronous on a device that has queues. The CPU computes in the calling thread and has a thread for the wire.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ class Device {
   virtual void copy_out(Stream stream, void* host, const void* device, size_t bytes) = 0;
   virtual void record(Stream stream, int event) = 0;  // event: a step's index
   virtual void wait(Stream stream, int event) = 0;    // the stream goes on after the event
-  virtual void synchronize() = 0;                     // all streams are idle
+  virtual void synchronize(Stream stream) = 0;        // the host goes on when the stream is idle
 };
 
 std::unique_ptr<Device> make_cpu_device();

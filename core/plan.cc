@@ -14,12 +14,21 @@ int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * 
 
 bool crosses_the_wire(const Buffer& buffer) { return buffer.first[static_cast<int>(Stream::kWire)] >= 0; }
 
-// Places buffers from the largest to the smallest, each at the lowest offset where no buffer that may be alive at the
-// same time lies. Returns the bytes used.
-int64_t place_transients(const Schedule& schedule, std::vector<Buffer>& buffers) {
+// Whether a stream beside the compute stream may still use it when that one is at its end.
+bool outlasts(const Schedule& schedule, const Buffer& buffer) {
+  for (int s = 0; s < kStreams; ++s)
+    if (s != static_cast<int>(Stream::kCompute) && buffer.last[s] >= 0 && !schedule.over_at_end(buffer.last[s]))
+      return true;
+  return false;
+}
+
+// Places the graph's own buffers, or those that outlast it: from the largest to the smallest, each at the lowest offset
+// where no buffer that may be alive at the same time lies. Returns the bytes used.
+int64_t place(const Schedule& schedule, std::vector<Buffer>& buffers, bool outlasting) {
   std::vector<int> order;
   for (size_t i = 0; i < buffers.size(); ++i)
-    if (buffers[i].alive() && buffers[i].name.empty()) order.push_back(static_cast<int>(i));
+    if (buffers[i].alive() && buffers[i].name.empty() && outlasts(schedule, buffers[i]) == outlasting)
+      order.push_back(static_cast<int>(i));
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return buffers[a].bytes > buffers[b].bytes; });
 
   int64_t used = 0;
@@ -46,7 +55,7 @@ int64_t place_transients(const Schedule& schedule, std::vector<Buffer>& buffers)
 // What the same graph would need if nothing of it crossed the wire.
 int64_t bytes_without_the_wire(const Schedule& schedule, std::vector<Buffer> buffers) {
   std::erase_if(buffers, [](const Buffer& b) { return b.name.empty() && crosses_the_wire(b); });
-  return place_transients(schedule, buffers);
+  return place(schedule, buffers, false);
 }
 
 void register_named(const std::vector<Buffer>& buffers, std::map<std::string, NamedBuffer>& named) {
@@ -62,23 +71,48 @@ void register_named(const std::vector<Buffer>& buffers, std::map<std::string, Na
   }
 }
 
-// Scratch: nodes of one stream run one after another and share it.
-void plan_workspace(const Graph& graph, const Schedule& schedule, int threads, GraphPlan& plan) {
+// Scratch: nodes of one stream run one after another and share it, whatever their graphs.
+void plan_workspace(const std::vector<ScheduledGraph>& program, int threads, MemoryPlan& plan) {
   int64_t per_stream[kStreams] = {};
-  std::vector<int64_t> bytes(graph.node_count(), 0);
-  for (const Step& step : schedule.steps) {
-    const Node& node = graph.node(step.node);
-    if (!node.card->workspace) continue;
-    bytes[step.node] = node.card->workspace(types_of(graph, node), threads);
-    int64_t& most = per_stream[static_cast<int>(step.stream)];
-    most = std::max(most, aligned(bytes[step.node]));
-  }
+  const auto scratch_of = [&](const Graph& graph, const Node& node) {
+    return node.card->workspace ? node.card->workspace(types_of(graph, node), threads) : 0;
+  };
+  for (const auto& [graph, schedule] : program)
+    for (const Step& step : schedule->steps) {
+      int64_t& most = per_stream[static_cast<int>(step.stream)];
+      most = std::max(most, aligned(scratch_of(*graph, graph->node(step.node))));
+    }
   int64_t start[kStreams + 1] = {};
   std::partial_sum(per_stream, per_stream + kStreams, start + 1);
-  plan.workspace.assign(graph.node_count(), -1);
-  for (const Step& step : schedule.steps)
-    if (bytes[step.node] > 0) plan.workspace[step.node] = start[static_cast<int>(step.stream)];
+  for (size_t g = 0; g < program.size(); ++g) {
+    const auto& [graph, schedule] = program[g];
+    std::vector<int64_t>& workspace = plan.graphs[g].workspace;
+    workspace.assign(graph->node_count(), -1);
+    for (const Step& step : schedule->steps)
+      if (scratch_of(*graph, graph->node(step.node)) > 0)
+        workspace[step.node] = plan.workspace_offset + start[static_cast<int>(step.stream)];
+  }
   plan.workspace_bytes = start[kStreams];
+}
+
+// Where each value lies, once all parts have their places.
+std::vector<Place> places_of(const Lifetimes& lifetimes, const Schedule& schedule, const MemoryPlan& plan) {
+  std::vector<Place> places;
+  for (const Window& window : lifetimes.windows) {
+    const Buffer& buffer = lifetimes.buffers[window.buffer];
+    if (!buffer.name.empty()) {
+      const NamedBuffer& named = plan.buffers.at(buffer.name);
+      places.push_back({.offset = named.offset + window.offset,
+                        .slot_stride = named.slots > 1 ? named.slot_stride() : 0,
+                        .shared = plan.shared_index(buffer.name)});
+    } else if (outlasts(schedule, buffer)) {
+      places.push_back(
+          {.offset = plan.outlasting_offset + buffer.offset + window.offset, .shared = MemoryPlan::kOutlasting});
+    } else {
+      places.push_back({.offset = plan.transient_offset + buffer.offset + window.offset});
+    }
+  }
+  return places;
 }
 
 }  // namespace
@@ -89,16 +123,16 @@ MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) 
   int64_t without_the_wire = 0;
   for (const auto& [graph, schedule] : program) {
     lifetimes.push_back(find_lifetimes(*graph, *schedule));
+    std::vector<Buffer>& buffers = lifetimes.back().buffers;
     GraphPlan& own = plan.graphs.emplace_back();
-    own.transient_bytes = place_transients(*schedule, lifetimes.back().buffers);
-    without_the_wire = std::max(without_the_wire, bytes_without_the_wire(*schedule, lifetimes.back().buffers));
-    plan_workspace(*graph, *schedule, threads, own);
-    register_named(lifetimes.back().buffers, plan.buffers);
+    own.transient_bytes = place(*schedule, buffers, false);
+    own.outlasting_bytes = place(*schedule, buffers, true);
+    without_the_wire = std::max(without_the_wire, bytes_without_the_wire(*schedule, buffers));
+    register_named(buffers, plan.buffers);
     plan.transient_bytes = std::max(plan.transient_bytes, own.transient_bytes);
-    plan.workspace_bytes = std::max(plan.workspace_bytes, own.workspace_bytes);
+    plan.outlasting_bytes = std::max(plan.outlasting_bytes, own.outlasting_bytes);
   }
-
-  plan.wire_bytes = plan.transient_bytes - without_the_wire;
+  plan.wire_bytes = plan.transient_bytes - without_the_wire + plan.outlasting_bytes;
 
   int64_t offset = 0;
   for (auto& [name, buffer] : plan.buffers) {
@@ -106,30 +140,19 @@ MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) 
     offset += buffer.slots * buffer.slot_stride();
   }
   plan.transient_offset = offset;
-  plan.workspace_offset = offset + plan.transient_bytes;
+  plan.outlasting_offset = offset + plan.transient_bytes;
+  plan.workspace_offset = plan.outlasting_offset + plan.outlasting_bytes;
+  plan_workspace(program, threads, plan);
   plan.arena_bytes = plan.workspace_offset + plan.workspace_bytes;
-
-  for (size_t g = 0; g < program.size(); ++g) {
-    GraphPlan& own = plan.graphs[g];
-    for (const Window& window : lifetimes[g].windows) {
-      const Buffer& buffer = lifetimes[g].buffers[window.buffer];
-      if (buffer.name.empty()) {
-        own.values.push_back({plan.transient_offset + buffer.offset + window.offset, 0});
-      } else {
-        const NamedBuffer& named = plan.buffers.at(buffer.name);
-        own.values.push_back({named.offset + window.offset, named.slots > 1 ? named.slot_stride() : 0});
-      }
-    }
-    for (int64_t& workspace : own.workspace)
-      if (workspace >= 0) workspace += plan.workspace_offset;
-  }
+  for (size_t g = 0; g < program.size(); ++g)
+    plan.graphs[g].values = places_of(lifetimes[g], *program[g].schedule, plan);
   return plan;
 }
 
 std::map<BufferClass, int64_t> MemoryPlan::bytes_by_class() const {
   std::map<BufferClass, int64_t> bytes;
   for (const auto& [name, buffer] : buffers) bytes[buffer.buffer_class] += buffer.slots * buffer.slot_stride();
-  bytes[BufferClass::kActivations] += transient_bytes - wire_bytes;
+  bytes[BufferClass::kActivations] += transient_bytes + outlasting_bytes - wire_bytes;
   if (wire_bytes > 0) bytes[BufferClass::kWire] += wire_bytes;
   bytes[BufferClass::kWorkspace] += workspace_bytes;
   return bytes;

@@ -3,7 +3,9 @@
 // A program is a set of graphs that run one after another over the same named buffers (a micro-step, an update, a
 // sampling step). Named buffers are persistent and have places of their own, shared by name. All other values are
 // transient: two of them share bytes only if the schedule's partial order proves one dead before the other is born.
-// The transient parts of all graphs overlay each other, since graphs never run at the same time.
+// The transient parts of all graphs overlay each other, since graphs never compute at the same time. Buffers that
+// another stream may still use when a graph's compute stream is at its end are the exception: they outlast their graph
+// and lie in a part of their own, so that the next graph may compute meanwhile (core/handover.h).
 #pragma once
 
 #include <map>
@@ -28,21 +30,29 @@ struct NamedBuffer {
 struct Place {
   int64_t offset = 0;       // from the arena's start, in slot 0
   int64_t slot_stride = 0;  // bytes from slot 0 to slot 1; 0 where there is one slot
+  int shared = -1;          // kOutlasting, or 1 + the named buffer's place in MemoryPlan::buffers; -1: the graph's own
 };
 
 struct GraphPlan {
   std::vector<Place> values;       // by value id
   std::vector<int64_t> workspace;  // by node: offset of its scratch, -1 if it has none
-  int64_t transient_bytes = 0, workspace_bytes = 0;
+  int64_t transient_bytes = 0, outlasting_bytes = 0;
 };
 
 struct MemoryPlan {
+  static constexpr int kOutlasting = 0;  // Place::shared
+
   std::map<std::string, NamedBuffer> buffers;
   std::vector<GraphPlan> graphs;  // in the order given
   int64_t transient_offset = 0, transient_bytes = 0;
-  int64_t wire_bytes = 0;  // of the transient ones: what buffers that other ranks see add to them
+  int64_t wire_bytes = 0;  // what buffers that other ranks see add to those of the graphs, outlasting ones included
+  int64_t outlasting_offset = 0, outlasting_bytes = 0;
   int64_t workspace_offset = 0, workspace_bytes = 0;
   int64_t arena_bytes = 0;
+
+  int shared_index(const std::string& buffer) const {
+    return 1 + static_cast<int>(std::distance(buffers.begin(), buffers.find(buffer)));
+  }
 
   // What `shardit plan` prints; the sum over classes is arena_bytes.
   std::map<BufferClass, int64_t> bytes_by_class() const;

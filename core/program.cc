@@ -29,21 +29,27 @@ CompiledProgram compile(std::vector<NamedGraph> graphs, int threads) {
 Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
     : compiled_(std::move(compiled)),
       device_(device),
-      pool_(pool) {
+      pool_(pool),
+      in_use_(1 + compiled_.memory.buffers.size()) {
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
-  for (size_t g = 0; g < compiled_.graphs.size(); ++g) {
-    launches_.push_back(bind(static_cast<int>(g)));
-    std::set<Stream> used;
-    for (const Launch& launch : launches_.back()) used.insert(launch.step->stream);
-    used.erase(Stream::kCompute);
-    side_streams_.emplace_back(used.begin(), used.end());
-    waited_at_end_.push_back(waits_of("end of " + compiled_.graphs[g].name));
+  const size_t graphs = compiled_.graphs.size();
+  for (size_t g = 0; g < graphs; ++g)
+    handovers_.push_back(find_handover(compiled_.graphs[g].graph, compiled_.schedules[g], compiled_.memory.graphs[g]));
+  int events = 0;  // one for each step, and one for each graph's begin
+  for (size_t g = 0; g < graphs; ++g) {
+    bind(static_cast<int>(g), events);
+    events += 1 + static_cast<int>(compiled_.schedules[g].steps.size());
   }
 }
 
+// An error of what still runs is nobody's: whoever needed it would have waited for it.
 Program::~Program() {
-  device_.synchronize();
+  try {
+    synchronize();
+  } catch (const std::exception& error) {
+    LOG(WARNING) << "a transfer that nobody waited for failed: " << error.what();
+  }
   device_.release(arena_, static_cast<size_t>(allocated_bytes_));
 }
 
@@ -56,97 +62,103 @@ std::vector<TensorRef> Program::refs(int graph, const std::vector<int>& values, 
   return result;
 }
 
-std::vector<Program::Launch> Program::bind(int g) {
+// The event that a step of the graph records, and where waiting for it is counted.
+InUse::Event Program::event_of(int g, int step, int first_event) {
+  const Node& node = compiled_.graphs[g].graph.node(compiled_.schedules[g].steps[step].node);
+  const std::string& label = node.unit.empty() ? node.label : node.unit;
+  size_t i = 0;
+  while (i < waited_.size() && waited_[i].label != label) ++i;
+  if (i == waited_.size()) waited_.push_back({label, 0});
+  return {first_event + step, static_cast<int>(i)};
+}
+
+Program::Launch Program::bind(int g, const Node& node, const Step& step) {
+  Launch launch{.node = &node, .step = &step};
+  for (int slot = 0; slot < 2; ++slot) {
+    launch.in[slot] = refs(g, node.in, slot);
+    launch.out[slot] = refs(g, node.out, slot);
+  }
+  if (node.card->prepare) launch.prepared = node.card->prepare(types_of(compiled_.graphs[g].graph, node));
+  const int64_t workspace = compiled_.memory.graphs[g].workspace[step.node];
+  launch.workspace = workspace < 0 ? nullptr : arena_ + workspace;
+  return launch;
+}
+
+void Program::bind(int g, int first_event) {
   const Graph& graph = compiled_.graphs[g].graph;
   const Schedule& schedule = compiled_.schedules[g];
+  const int steps = static_cast<int>(schedule.steps.size());
+  BoundGraph& bound = bound_.emplace_back();
+  bound.begin_event = first_event + steps;
   std::vector<bool> awaited(schedule.steps.size(), false);
   for (const Step& step : schedule.steps)
     for (int w : step.waits) awaited[w] = true;
-
-  std::vector<Launch> launches;
-  for (size_t s = 0; s < schedule.steps.size(); ++s) {
+  for (const Handover::Leaving& left : handovers_[g].leaves) {
+    awaited[left.step] = true;
+    bound.leaves.push_back({left, schedule.steps[left.step].stream, event_of(g, left.step, first_event)});
+  }
+  std::set<Stream> used;
+  for (int s = 0; s < steps; ++s) {
     const Step& step = schedule.steps[s];
     const Node& node = graph.node(step.node);
     if (node.card == &input_card) continue;
-    Launch& launch = launches.emplace_back();
-    launch.node = &node;
-    launch.step = &step;
-    launch.index = static_cast<int>(s);
-    launch.signals = awaited[s];
-    for (int w : step.waits) {
-      const Node& other = graph.node(schedule.steps[w].node);
-      const bool counts = step.stream == Stream::kCompute && schedule.steps[w].stream == Stream::kWire;
-      launch.waited.push_back(counts ? waits_of(other.unit.empty() ? other.label : other.unit) : -1);
-    }
-    for (int slot = 0; slot < 2; ++slot) {
-      launch.in[slot] = refs(g, node.in, slot);
-      launch.out[slot] = refs(g, node.out, slot);
-    }
-    if (node.card->prepare) launch.prepared = node.card->prepare(types_of(graph, node));
-    const int64_t workspace = compiled_.memory.graphs[g].workspace[step.node];
-    launch.workspace = workspace < 0 ? nullptr : arena_ + workspace;
+    Launch& launch = bound.launches.emplace_back(bind(g, node, step));
+    launch.meets = &handovers_[g].meets[s];
+    if (awaited[s]) launch.event = first_event + s;
+    for (int w : step.waits) launch.waits.push_back(event_of(g, w, first_event));
+    used.insert(step.stream);
   }
-  return launches;
+  used.erase(Stream::kCompute);
+  bound.side_streams.assign(used.begin(), used.end());
 }
 
 void Program::run(int g, int slot) {
   CHECK(slot == 0 || slot == 1) << "there is no slot " << slot;
-  fork(g);
-  for (const Launch& launch : launches_[g]) {
-    const Step& step = *launch.step;
-    for (size_t w = 0; w < step.waits.size(); ++w) {
-      if (launch.waited[w] < 0)
-        device_.wait(step.stream, step.waits[w]);
-      else
-        wait_for_wire(step.waits[w], launch.waited[w]);
-    }
+  BoundGraph& bound = bound_[g];
+  fork(bound);
+  for (const Launch& launch : bound.launches) {
+    const Stream stream = launch.step->stream;
+    for (const Handover::Meeting& m : *launch.meets)
+      in_use_.meet(m.memory, slot, stream, m.writes, [&](InUse::Event event) { wait(stream, event); });
+    for (InUse::Event event : launch.waits) wait(stream, event);
     const KernelArgs args{.in = launch.in[slot],
                           .out = launch.out[slot],
                           .attrs = launch.node->attrs.get(),
                           .prepared = launch.prepared.get(),
                           .workspace = launch.workspace,
-                          .pool = step.stream == Stream::kCompute ? &pool_ : &wire_pool_};
-    device_.launch(step.stream, *launch.node->card, args);
-    if (launch.signals) device_.record(step.stream, launch.index);
+                          .pool = stream == Stream::kCompute ? &pool_ : &wire_pool_};
+    device_.launch(stream, *launch.node->card, args);
+    if (launch.event >= 0) device_.record(stream, launch.event);
     if (observer_) {
-      device_.synchronize();
+      synchronize();
       observer_(*launch.node, launch.out[slot]);
     }
   }
-  join(g);
+  for (const Leaving& l : bound.leaves) in_use_.leave(l.left.memory, slot, l.stream, l.left.writes, l.event);
 }
 
-// Graphs run one after another: the side streams begin after what the compute stream did before, and the compute stream
-// goes on after all of them.
-void Program::fork(int g) {
-  if (side_streams_[g].empty()) return;
-  const int event = static_cast<int>(compiled_.schedules[g].steps.size());
-  device_.record(Stream::kCompute, event);
-  for (Stream side : side_streams_[g]) device_.wait(side, event);
+// The side streams begin after what the compute stream did before.
+void Program::fork(const BoundGraph& graph) {
+  if (graph.side_streams.empty()) return;
+  device_.record(Stream::kCompute, graph.begin_event);
+  for (Stream side : graph.side_streams) device_.wait(side, graph.begin_event);
 }
 
-void Program::join(int g) {
-  int event = static_cast<int>(compiled_.schedules[g].steps.size());
-  for (Stream side : side_streams_[g]) {
-    device_.record(side, ++event);
-    if (side == Stream::kWire)
-      wait_for_wire(event, waited_at_end_[g]);
-    else
-      device_.wait(Stream::kCompute, event);
-  }
-}
-
-int Program::waits_of(const std::string& label) {
-  for (size_t i = 0; i < waited_.size(); ++i)
-    if (waited_[i].label == label) return static_cast<int>(i);
-  waited_.push_back({label, 0});
-  return static_cast<int>(waited_.size()) - 1;
-}
-
-void Program::wait_for_wire(int event, int waited) {
+void Program::wait(Stream stream, InUse::Event event) {
   const auto begin = std::chrono::steady_clock::now();
-  device_.wait(Stream::kCompute, event);
-  waited_[waited].ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  device_.wait(stream, event.id);
+  if (stream == Stream::kCompute)
+    waited_[event.label].ms +=
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void Program::wait_for_users(const std::string& name, int slot, bool writes) {
+  const Shared memory{compiled_.memory.shared_index(name), compiled_.memory.buffers.at(name).slots > 1};
+  in_use_.meet(memory, slot, Stream::kCompute, writes, [&](InUse::Event event) { wait(Stream::kCompute, event); });
+}
+
+void Program::synchronize() {
+  for (int s = 0; s < kStreams; ++s) device_.synchronize(static_cast<Stream>(s));
 }
 
 double Program::waited_ms() const {
@@ -178,17 +190,21 @@ const NamedBuffer& Program::buffer(const std::string& name, int64_t bytes, int s
 
 void Program::upload(const std::string& name, const void* host, int64_t bytes, int slot) {
   const NamedBuffer& b = buffer(name, bytes, slot);
+  wait_for_users(name, slot, true);
   device_.copy_in(Stream::kCompute, arena_ + b.offset + slot * b.slot_stride(), host, static_cast<size_t>(bytes));
 }
 
 void Program::download(const std::string& name, void* host, int64_t bytes, int slot) {
   const NamedBuffer& b = buffer(name, bytes, slot);
+  wait_for_users(name, slot, false);
   device_.copy_out(Stream::kCompute, host, arena_ + b.offset + slot * b.slot_stride(), static_cast<size_t>(bytes));
-  device_.synchronize();
+  device_.synchronize(Stream::kCompute);
 }
 
 void* Program::host_pointer(const std::string& name, int slot) {
   const NamedBuffer& b = buffer(name, -1, slot);
+  wait_for_users(name, slot, true);
+  device_.synchronize(Stream::kCompute);
   return arena_ + b.offset + slot * b.slot_stride();
 }
 
@@ -197,6 +213,7 @@ TensorRef Program::output(const std::string& graph, const std::string& name) {
   const auto& outputs = compiled_.graphs[g].graph.outputs();
   const auto it = outputs.find(name);
   CHECK(it != outputs.end()) << "graph " << graph << " has no output " << name;
+  synchronize();
   return refs(g, {it->second}, 0)[0];
 }
 

@@ -3,7 +3,8 @@
 //   Program program({{"micro_step", micro_step}, {"update", update}}, device, pool);
 //   program.upload("batch.labels", …);  program.run("micro_step");  program.download("loss", …);
 //
-// All memory is one arena, allocated by the constructor after the plan is known; running allocates nothing.
+// All memory is one arena, allocated by the constructor after the plan is known; running allocates nothing. A run waits
+// for the wire only where it needs what the wire does: the last transfers of one graph go on while the next computes.
 #pragma once
 
 #include <functional>
@@ -14,6 +15,7 @@
 
 #include "core/device.h"
 #include "core/graph.h"
+#include "core/handover.h"
 #include "core/plan.h"
 #include "core/schedule.h"
 
@@ -49,19 +51,22 @@ class Program {
   using Observer = std::function<void(const Node&, std::span<const TensorRef> out)>;
   void observe(Observer observer) { observer_ = std::move(observer); }
 
-  // Copies between the host and a named buffer; `bytes` must be the buffer's size.
+  // Copies between the host and a named buffer, after all that uses it; `bytes` must be the buffer's size.
   void upload(const std::string& buffer, const void* host, int64_t bytes, int slot = 0);
   void download(const std::string& buffer, void* host, int64_t bytes, int slot = 0);
-  // Direct access for devices whose memory the host can reach (the CPU).
+  // Direct access for devices whose memory the host can reach (the CPU), after all that uses it.
   void* host_pointer(const std::string& buffer, int slot = 0);
   bool has_buffer(const std::string& buffer) const { return compiled_.memory.buffers.contains(buffer); }
+
+  // Waits for all streams.
+  void synchronize();
 
   // A value of a graph by output name, valid until another graph runs; for tests.
   TensorRef output(const std::string& graph, const std::string& name);
 
   // How long the compute stream has stood waiting for the wire, in all runs so far.
   struct Waited {
-    std::string label;  // for what: the unit of the collective, or "end of GRAPH"
+    std::string label;  // for what: the unit of the collective
     double ms = 0;
   };
   const std::vector<Waited>& waited() const { return waited_; }
@@ -75,20 +80,33 @@ class Program {
   struct Launch {
     const Node* node;
     const Step* step;
-    int index;
-    bool signals;                          // another stream waits for it
-    std::vector<int> waited;               // per wait of the step: where its time is counted, -1 if nowhere
+    const std::vector<Handover::Meeting>* meets;
+    int event = -1;                        // recorded after it, -1 where nobody waits for it
+    std::vector<InUse::Event> waits;       // on steps of this graph
     std::vector<TensorRef> in[2], out[2];  // by slot
     std::unique_ptr<Prepared> prepared;
     std::byte* workspace;
   };
 
-  std::vector<Launch> bind(int graph);
-  int waits_of(const std::string& label);
-  void wait_for_wire(int event, int waited);
+  struct Leaving {
+    Handover::Leaving left;
+    Stream stream;
+    InUse::Event event;
+  };
+  struct BoundGraph {
+    std::vector<Launch> launches;
+    std::vector<Stream> side_streams;  // the streams beside the compute stream that it uses
+    std::vector<Leaving> leaves;
+    int begin_event = -1;
+  };
+
+  void bind(int graph, int first_event);
+  Launch bind(int graph, const Node& node, const Step& step);
+  InUse::Event event_of(int graph, int step, int first_event);
   std::vector<TensorRef> refs(int graph, const std::vector<int>& values, int slot);
-  void fork(int graph);
-  void join(int graph);
+  void fork(const BoundGraph& graph);
+  void wait(Stream stream, InUse::Event event);
+  void wait_for_users(const std::string& buffer, int slot, bool writes);
   const NamedBuffer& buffer(const std::string& name, int64_t bytes, int slot) const;
 
   CompiledProgram compiled_;
@@ -97,9 +115,9 @@ class Program {
   Pool wire_pool_{1};  // kernels of the wire stream compute on their own thread, beside the compute stream
   std::byte* arena_ = nullptr;
   int64_t allocated_bytes_ = 0;
-  std::vector<std::vector<Launch>> launches_;      // by graph
-  std::vector<std::vector<Stream>> side_streams_;  // by graph: the streams beside the compute stream that it uses
-  std::vector<int> waited_at_end_;                 // by graph: where the wait for its wire is counted
+  std::vector<Handover> handovers_;  // by graph, as are bound_
+  std::vector<BoundGraph> bound_;
+  InUse in_use_;
   std::vector<Waited> waited_;
   Observer observer_;
 };

@@ -50,6 +50,7 @@ Schedule schedule(const Graph& graph) {
     last[s] = n;
     result.steps.push_back(std::move(step));
   }
+  if (const int end = last[static_cast<int>(Stream::kCompute)]; end >= 0) join(result.ended, result.steps[end]);
   return result;
 }
 

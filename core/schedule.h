@@ -21,12 +21,15 @@ struct Step {
 };
 
 struct Schedule {
-  std::vector<Step> steps;  // a legal sequential order
+  std::vector<Step> steps;               // a legal sequential order
+  std::array<int, kStreams> ended = {};  // per stream: how many of its steps are surely over when the compute stream is
 
   bool happens_before(int a, int b) const {  // step a has ended before step b starts
     const Step& first = steps[a];
     return steps[b].seen[static_cast<int>(first.stream)] > first.position;
   }
+  // Whether step a has ended when the last step of the compute stream has; others may outlast the graph.
+  bool over_at_end(int a) const { return ended[static_cast<int>(steps[a].stream)] > steps[a].position; }
 };
 
 // Keeps the graph's order on every stream and waits exactly where a value crosses streams, where a step overwrites in

@@ -149,13 +149,14 @@ void wait_for_any(Graph& g, int n, int other) {
 }
 
 // 40 nodes on three streams, in place and not, and inputs between them. A value that was overwritten is not read again.
+// What it sends last is still on its way when the graph is over.
 Graph random_graph(uint64_t trial, const std::string& from, const std::string& to) {
   const Philox philox(17, Purpose::kSynthetic);
   int draws = 0;
   const auto pick = [&](size_t n) { return integer_at(philox, trial, draws++, static_cast<int64_t>(n)); };
   Graph g;
   const Value x = in(g, from, kN);
-  std::vector<Value> values = {x, g.add1(test::plain, {x})};
+  std::vector<Value> values = {x, g.add1(test::plain, {x, in(g, from + ".sent", kN)})};
   const OpCard* cards[] = {&test::plain, &test::wire,  &test::in_place, &test::update,
                            &copying,     &wire_update, &test::view};
   for (int i = 0; i < 40; ++i) {
@@ -166,23 +167,29 @@ Graph random_graph(uint64_t trial, const std::string& from, const std::string& t
     if (pick(6) == 0) wait_for_any(g, g.info(values.back().id).node, pick(g.node_count()));
     if (card == &test::update || card == &wire_update) forget_overwritten(values);
   }
+  g.keep(g.add1(test::wire, {values.front(), values.back()}), to + ".sent");
   g.keep(g.add1(test::plain, {values.back()}), to);
   return g;
 }
 
-std::vector<float> result_of(uint64_t trial, Device& device) {
+std::vector<std::vector<float>> result_of(uint64_t trial, Device& device) {
   Pool pool(1);
   std::vector<NamedGraph> graphs = {{"f", random_graph(2 * trial, "x", "y")},
                                     {"g", random_graph(2 * trial + 1, "y", "z")}};
   Program program(compile(std::move(graphs), 1), device, pool);
-  program.upload("x", filled(1).data(), kN * sizeof(float));
-  for (int repeat = 0; repeat < 2; ++repeat) {
+  std::vector<std::vector<float>> results;
+  const auto read = [&](const std::string& name) {
+    program.download(name, results.emplace_back(kN).data(), kN * sizeof(float));
+  };
+  for (float repeat : {1, 2, 3}) {
+    program.upload("x", filled(repeat).data(), kN * sizeof(float));
     program.run("f");
+    read("z.sent");  // what the last g sent, from memory that f has written since
     program.run("g");
+    read("z");
   }
-  std::vector<float> z(kN);
-  program.download("z", z.data(), kN * sizeof(float));
-  return z;
+  read("z.sent");
+  return results;
 }
 
 // The CPU runs nodes as they stand in the graph; queues run them in any order that the waits allow. A forgotten wait,
@@ -190,11 +197,31 @@ std::vector<float> result_of(uint64_t trial, Device& device) {
 TEST(Program, AnyOrderThatTheWaitsAllowGivesTheSameBits) {
   for (uint64_t trial = 0; trial < 100; ++trial) {
     const auto cpu = make_cpu_device();
-    const std::vector<float> expected = result_of(trial, *cpu);
+    const std::vector<std::vector<float>> expected = result_of(trial, *cpu);
     for (uint64_t seed = 0; seed < 3; ++seed) {
       test::QueueDevice queues(seed);
       ASSERT_EQ(result_of(trial, queues), expected) << "trial " << trial << ", order " << seed;
     }
+  }
+}
+
+// What is still being sent is not written over, though the graph that sends it is long over.
+TEST(Program, AGraphWaitsForWhatAnEarlierOneStillReads) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Graph make, send;
+    make.keep(make.add1(test::plain, {in(make, "x", kN)}), "y");
+    send.keep(send.add1(test::wire, {in(send, "y", kN)}), "sent");
+    test::QueueDevice queues(seed);
+    Pool pool(1);
+    Program program(compile({{"make", make}, {"send", send}}, 1), queues, pool);
+    std::vector<float> sent(kN);
+    for (float x : {1, 10}) {
+      program.upload("x", filled(x).data(), kN * sizeof(float));
+      program.run("make");
+      if (x == 1) program.run("send");
+    }
+    program.download("sent", sent.data(), kN * sizeof(float));
+    EXPECT_EQ(sent[0], 3) << "1, and one more by each graph; seed " << seed;
   }
 }
 

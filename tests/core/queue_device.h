@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 
+#include <glog/logging.h>
 #include "core/device.h"
 #include "core/random.h"
 
@@ -41,8 +42,11 @@ class QueueDevice : public Device {
   void wait(Stream s, int event) override {
     if (latest_.contains(event)) push(s, {.waits_for = latest_[event]});
   }
-  void synchronize() override {
-    while (std::optional<int> s = pick()) {
+  // The others advance as far as they happen to.
+  void synchronize(Stream stream) override {
+    while (!queues_[static_cast<int>(stream)].empty()) {
+      const std::optional<int> s = pick();
+      CHECK(s) << "the streams wait for each other";
       const Item item = std::move(queues_[*s].front());
       queues_[*s].pop_front();
       if (item.body) item.body();

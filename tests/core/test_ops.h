@@ -45,7 +45,8 @@ inline const OpCard view = [] {  // the same bytes
 }();
 
 // One half of the bytes.
-template <int kHalf> inline const OpCard half = [] {
+template <int kHalf>
+inline const OpCard half = [] {
   OpCard c = view;
   c.shape = [](const NodeTypes& n) { return std::vector{Type{n.in[0].dtype, {n.in[0].shape[0] / 2}}}; };
   c.alias = [](const NodeTypes& n) { return std::vector{Alias{Alias::kView, 0, 0, kHalf * n.in[0].shape[0] / 2}}; };

@@ -32,7 +32,7 @@ class PoisonedDevice : public Device {
   void copy_out(Stream s, void* h, const void* d, size_t n) override { cpu_->copy_out(s, h, d, n); }
   void record(Stream, int) override {}
   void wait(Stream, int) override {}
-  void synchronize() override {}
+  void synchronize(Stream) override {}
 
  private:
   std::unique_ptr<Device> cpu_ = make_cpu_device();

@@ -1,0 +1,79 @@
+#include "core/handover.h"
+
+#include <map>
+#include <utility>
+
+#include "core/op_card.h"
+
+namespace shardit {
+namespace {
+
+// Whether running the node touches memory: inputs are there, and a window is only another name.
+bool touches_memory(const Graph& graph, const Node& node) {
+  if (node.card == &input_card) return false;
+  if (!node.card->alias) return true;
+  const std::vector<Alias> aliases = node.card->alias(types_of(graph, node));
+  size_t windows = 0;
+  for (const Alias& a : aliases) windows += a.kind == Alias::kView;
+  return windows < node.out.size();
+}
+
+class Finder {
+ public:
+  Finder(const Graph& graph, const Schedule& schedule, const GraphPlan& plan)
+      : graph_(graph),
+        schedule_(schedule),
+        plan_(plan) {
+    result_.meets.resize(schedule.steps.size());
+  }
+
+  Handover run() {
+    for (int s = 0; s < static_cast<int>(schedule_.steps.size()); ++s) {
+      const Node& node = graph_.node(schedule_.steps[s].node);
+      if (!touches_memory(graph_, node)) continue;
+      for (int v : node.in) touch(s, v, false);
+      for (int v : node.out) touch(s, v, true);
+    }
+    for (const auto& [key, use] : uses_) {
+      if (schedule_.over_at_end(use.last)) continue;
+      result_.leaves.push_back({use.memory, use.last, false});
+      if (use.last_write >= 0) result_.leaves.push_back({use.memory, use.last_write, true});
+    }
+    return std::move(result_);
+  }
+
+ private:
+  struct Use {
+    Shared memory;
+    int last = -1, last_write = -1;
+  };
+
+  void touch(int s, int value, bool writes) {
+    const Place& place = plan_.values[value];
+    if (place.shared < 0) return;
+    // Which buffers lie in the outlasting part is not the same in all graphs: whoever touches it may overwrite
+    // anything.
+    writes |= place.shared == MemoryPlan::kOutlasting;
+    const Shared memory{place.shared, place.slot_stride > 0};
+    Use& use = uses_[{place.shared, schedule_.steps[s].stream}];
+    const bool meets = use.last < 0 || (writes && use.last_write < 0);
+    use.memory = memory;
+    use.last = s;
+    if (writes) use.last_write = s;
+    if (meets) result_.meets[s].push_back({memory, writes});
+  }
+
+  const Graph& graph_;
+  const Schedule& schedule_;
+  const GraphPlan& plan_;
+  std::map<std::pair<int, Stream>, Use> uses_;
+  Handover result_;
+};
+
+}  // namespace
+
+Handover find_handover(const Graph& graph, const Schedule& schedule, const GraphPlan& plan) {
+  return Finder(graph, schedule, plan).run();
+}
+
+}  // namespace shardit
