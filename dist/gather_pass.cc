@@ -167,24 +167,6 @@ Graph gather_where_used(const Graph& graph, const Layout& layout, const std::str
   return rebuild.finish();
 }
 
-Graph gather_updates(const Graph& graph, const Layout& layout, const std::string& source, const Sharding& sharding) {
-  Gatherer gatherer(graph, source, sharding, find_unit_readers(graph, layout, source));
-  Rebuild& rebuild = gatherer.rebuild();
-  for (size_t r = 0; r < gatherer.readers().size(); ++r) {
-    const UnitReader& reader = gatherer.readers()[r];
-    CHECK_LT(reader.cast, 0) << reader.unit->name << ": its owner casts it in the update";
-    const Value whole = gatherer.gather(static_cast<int>(r));
-    rebuild.graph().keep(whole, "full." + reader.unit->name, BufferClass::kParameters);
-    rebuild.replace(reader.whole, whole);
-  }
-  for (int n = 0; n < graph.node_count(); ++n) {
-    const bool gone = std::any_of(gatherer.readers().begin(), gatherer.readers().end(),
-                                  [&](const UnitReader& r) { return n == r.input; });
-    if (!gone) rebuild.copy(n);
-  }
-  return rebuild.finish();
-}
-
 Graph read_gathered(const Graph& graph, const Layout& layout, const std::string& source) {
   const std::vector<UnitReader> readers = find_unit_readers(graph, layout, source);
   Rebuild rebuild(graph);

@@ -1,8 +1,8 @@
 // Gradients leave for their owners as soon as their unit's backward ends, and are folded there on the wire stream while
 // the next unit computes.
 #include <algorithm>
+#include <deque>
 #include <map>
-#include <set>
 
 #include <glog/logging.h>
 #include "core/error.h"
@@ -14,13 +14,12 @@
 namespace shardit {
 namespace {
 
-constexpr size_t kInFlight = 2;  // units whose gradients are made or on the wire at one time: one each
-
 class Reducer {
  public:
   Reducer(const Graph& graph, const Layout& layout, const Sharding& sharding, const Reduction& reduction)
       : graph_(graph),
         mesh_(sharding.mesh),
+        prefetch_bytes_(sharding.prefetch_bytes),
         reduction_(reduction),
         rebuild_(graph) {
     for (const Unit& unit : layout.units) find_gradient(unit);
@@ -30,7 +29,7 @@ class Reducer {
   Graph run() {
     for (int n = 0; n < graph_.node_count(); ++n) {
       rebuild_.copy(n);
-      if (first_writers_.contains(n)) wait_for_the_wire(n);
+      if (const auto begun = first_writers_.find(n); begun != first_writers_.end()) make_room(n, begun->second);
       if (const auto made = units_.find(n); made != units_.end()) reduce(*made->second);
       if (n == loss_) share_loss();
     }
@@ -47,7 +46,7 @@ class Reducer {
     rebuild_.drop_output(output->first);
     const int made = graph_.info(output->second).node;
     CHECK(units_.emplace(made, &unit).second) << "two units have one gradient";
-    first_writers_.insert(writes_first(made));
+    first_writers_[writes_first(made)] += graph_.info(output->second).type.bytes();
   }
 
   // The first node that writes into the unit's gradient: tensors of it are made in their place.
@@ -59,10 +58,16 @@ class Reducer {
     return first;
   }
 
-  // Memory for a gradient is there again when the last but one has left.
-  void wait_for_the_wire(int n) {
-    if (sent_.size() < kInFlight) return;
-    rebuild_.graph().node(rebuild_.node_of(n)).after.push_back(sent_[sent_.size() - kInFlight]);
+  // A gradient of that many bytes is begun by node `n`: when enough of those before it have left.
+  void make_room(int n, int64_t bytes) {
+    if (alone()) return;
+    int left = -1;
+    for (; !in_flight_.empty() && in_flight_bytes_ + bytes > prefetch_bytes_; in_flight_.pop_front()) {
+      left = in_flight_.front().sent;
+      in_flight_bytes_ -= in_flight_.front().bytes;
+    }
+    if (left >= 0) rebuild_.graph().node(rebuild_.node_of(n)).after.push_back(left);
+    in_flight_bytes_ += bytes;
   }
 
   void reduce(const Unit& unit) {
@@ -85,7 +90,7 @@ class Reducer {
     const Value terms = bring_together(gradient, unit, order);
     fold_in(terms, unit, order);
     if (alone()) return;
-    sent_.push_back(begin);
+    in_flight_.push_back({begin, graph_.info(graph_.outputs().at("grad." + unit.name)).type.bytes()});
     for (int n = begin; n < to.node_count(); ++n)
       if (to.node(n).card != &input_card) to.node(n).stream = Stream::kWire;
   }
@@ -112,7 +117,7 @@ class Reducer {
       return input(to, name + unit.name, {DType::kF32, {unit.shard_elements(mesh_.shard.size)}},
                    BufferClass::kGradients);
     };
-    if (!counters_) counters_ = input(to, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging);
+    if (!counters_) counters_ = input(to, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging, Role::kFixed, 2);
     const Value total = sum("grad.");
     if (order.one_group())
       fold(total, {}, terms, counters_, order);
@@ -131,13 +136,19 @@ class Reducer {
 
   const Graph& graph_;
   const Mesh& mesh_;
+  const int64_t prefetch_bytes_;
   const Reduction& reduction_;
   Rebuild rebuild_;
-  std::map<int, const Unit*> units_;  // by the node that makes the unit's gradient
-  std::set<int> first_writers_;       // nodes that begin a gradient
-  int loss_ = -1;                     // the node whose result the ranks share
+  std::map<int, const Unit*> units_;      // by the node that makes the unit's gradient
+  std::map<int, int64_t> first_writers_;  // nodes that begin a gradient: its bytes
+  int loss_ = -1;                         // the node whose result the ranks share
   Value counters_;
-  std::vector<int> sent_;  // nodes that read a gradient last, in the new graph
+  struct InFlight {
+    int sent;  // the node that reads the gradient last, in the new graph
+    int64_t bytes;
+  };
+  std::deque<InFlight> in_flight_;
+  int64_t in_flight_bytes_ = 0;  // with the one that is being made
 };
 
 }  // namespace

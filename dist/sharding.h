@@ -21,8 +21,9 @@ namespace shardit {
 
 struct Sharding {
   Mesh mesh = plan_mesh(1, 0, 1);
-  int stage = 0;                                // 0 to 3
-  int64_t prefetch_bytes = int64_t{256} << 20;  // gathered parameters that may be in flight
+  int stage = 0;  // 0 to 3
+  // Gathered parameters that may be in flight, and whole gradients: that many bytes each.
+  int64_t prefetch_bytes = int64_t{256} << 20;
 
   int shards() const { return mesh.shard.size; }
   // Parts that the masters and optimizer state are cut into: 1 where every rank holds all of them.
@@ -40,9 +41,8 @@ struct Sharding {
 // works if they never do.
 Graph gather_where_used(const Graph& graph, const Layout& layout, const std::string& source, const Sharding& sharding);
 
-// Where whole units are kept in the buffers "full.UNIT": the graph that runs first after an update fills them, unit by
-// unit, while it computes with those that are there; the others read them.
-Graph gather_updates(const Graph& graph, const Layout& layout, const std::string& source, const Sharding& sharding);
+// Where whole units are kept in the buffers "full.UNIT", which the update fills, unit by unit, while the graph computes
+// with those that are there already.
 Graph read_gathered(const Graph& graph, const Layout& layout, const std::string& source);
 
 // How the gradients of a step's micro-batches are summed.
@@ -54,7 +54,8 @@ struct Reduction {
 
 // The outputs "grad.UNIT" of a micro-step, whole units of one micro-batch, become the persistent buffers "grad.UNIT" of
 // the step's sum (of its shard), through "fold.UNIT" where there are several groups. "step.loss" becomes the losses of
-// all ranks of the round, in order. Two units' gradients are in flight at most.
+// all ranks of the round, in order. Gradients that are made or on their way stay within prefetch_bytes; one may always
+// be.
 Graph reduce_gradients(const Graph& graph, const Layout& layout, const Sharding& sharding, const Reduction& reduction);
 
 }  // namespace shardit

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "launcher/run_program.h"
 #include "launcher/state.h"
 #include "model/guidance.h"
 
@@ -31,7 +32,7 @@ Program& GoldenRun::start(std::vector<NamedGraph> graphs, const Graph& constants
       std::copy(values.begin(), values.end(), static_cast<float*>(t.data));
     }
   }
-  if (!setup_.travels_in_fp32()) program_->run("refresh");
+  refresh_weights(*program_);
   return *program_;
 }
 

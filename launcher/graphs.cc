@@ -18,7 +18,13 @@ Network network_of(const Parameters& weights, const RunSetup& setup) {
 }
 
 // First sample number of the step, and the micro-batch within it.
-Value counters_input(Graph& graph) { return input(graph, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging); }
+Value counters_input(Graph& graph) {
+  return input(graph, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging, Role::kFixed, 2);
+}
+
+void keep_gathered(Value shard, const Unit& unit, const Group& group) {
+  shard.graph->keep(all_gather(shard, group, unit.name), "full." + unit.name, BufferClass::kParameters);
+}
 
 }  // namespace
 
@@ -84,6 +90,19 @@ Graph build_update(const RunSetup& s) {
     const Value gradient = s.sharding.state_shards() == 1 ? all_gather(gradients[u], group, unit.name) : gradients[u];
     const std::vector<Value> updated = adamw(state, gradient, norm, numbers, attrs, !s.travels_in_fp32());
     if (!s.travels_in_fp32()) graph.keep(updated.back(), "param." + unit.name, BufferClass::kParameters);
+    if (s.sharding.gathers_updates())
+      keep_gathered(s.travels_in_fp32() ? updated.front() : updated.back(), unit, group);
+  }
+  return graph;
+}
+
+Graph build_gather(const RunSetup& s) {
+  Graph graph;
+  for (const Unit& unit : s.layout.units) {
+    const Graph::Scope scope = graph.scope("gather " + unit.name);
+    const Type type = {s.precision.compute, s.state_type(unit).shape};
+    keep_gathered(input(graph, unit_buffer(s.weights(), unit), type, BufferClass::kParameters), unit,
+                  s.sharding.mesh.shard);
   }
   return graph;
 }
@@ -160,13 +179,12 @@ Graph lower(const Graph& graph, const RunSetup& s, Graph& prologue, const PassOb
   return g;
 }
 
-Graph shard_micro_step(const Graph& lowered, const RunSetup& s, Round round) {
+Graph shard_micro_step(const Graph& lowered, const RunSetup& s) {
   Graph g = lowered;
   if (s.sharding.shards_parameters())
     g = gather_where_used(g, s.layout, s.weights(), s.sharding);
   else if (s.sharding.gathers_updates())
-    g = round == Round::kFirst ? gather_updates(g, s.layout, s.weights(), s.sharding)
-                               : read_gathered(g, s.layout, s.weights());
+    g = read_gathered(g, s.layout, s.weights());
   g = reduce_gradients(g, s.layout, s.sharding,
                        {.micro_batches = s.micro_batches(), .fold_group = s.fold_group, .reduce = s.precision.reduce});
   verify(g, "shard");

@@ -2,7 +2,8 @@
 // that turn the formulas into something to run. Everything is a function of a RunSetup; nothing here runs anything.
 //
 // Named buffers (all graphs share them):
-//   batch.pixels, batch.labels   a micro-batch, double buffered     step.counters   first sample number, round (int64)
+//   batch.pixels, batch.labels   a micro-batch                      step.counters   first sample number, round (int64)
+//                                both double buffered
 //   master.U  param.U            weights of unit U: fp32, and as they travel where that is another type
 //   adam.m.U  adam.v.U  ema.NAME.U                                  optimizer state; at stages 1 to 3 a rank's shard of
 //                                it, and of the weights (dist/sharding.h)
@@ -64,10 +65,13 @@ LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& setup);
 
 // One micro-batch: loss (step.loss, its share of the global mean) and gradients (outputs grad.U), as for one rank.
 Graph build_micro_step(const RunSetup& setup, const LossInputsOf& inputs, const PassObserver& observer);
-// Clip, AdamW and EMA over all units or this rank's shards of them; writes step.norm.
+// Clip, AdamW and EMA over all units or this rank's shards of them, which are gathered at stages 1 and 2; writes
+// step.norm.
 Graph build_update(const RunSetup& setup);
 // param.U from master.U, after initialisation or a load.
 Graph build_refresh(const RunSetup& setup);
+// full.U from its shards, after initialisation or a load.
+Graph build_gather(const RunSetup& setup);
 // Losses per image at given times and noise ids (validation.losses).
 Graph build_validation(const RunSetup& setup, int64_t batch);
 
@@ -86,9 +90,7 @@ Graph build_sampling(const RunSetup& setup, const SamplingSetup& sampling, Sampl
 Graph lower(const Graph& graph, const RunSetup& setup, Graph& prologue, const PassObserver& observer = nullptr);
 
 // The last pass, "shard": what ranks send each other. A lowered micro-step folds its gradients, on one rank too.
-//   kFirst: the first round after an update; at stages 1 and 2 it gathers what the update changed.
-enum class Round { kFirst, kLater };
-Graph shard_micro_step(const Graph& lowered, const RunSetup& setup, Round round);
+Graph shard_micro_step(const Graph& lowered, const RunSetup& setup);
 // Any other lowered graph over weights of this source.
 Graph shard_forward(const Graph& lowered, const RunSetup& setup, const std::string& source);
 

@@ -49,6 +49,11 @@ bool adds_noise(const SamplingPlan& plan) {
 
 }  // namespace
 
+void refresh_weights(Program& program) {
+  for (const char* graph : {"refresh", "gather"})
+    if (program.has_graph(graph)) program.run(graph);
+}
+
 std::string stage_graph(SamplerStage stage) { return std::string("sample.") + name_of(stage); }
 
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, int threads) {
@@ -59,11 +64,9 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
   };
   if (o.training) {
     const Graph micro_step = lower(build_micro_step(setup, o.loss_inputs, nullptr), setup, constants);
-    if (setup.sharding.gathers_updates())
-      graphs.push_back({"micro_step.first", shard_micro_step(micro_step, setup, Round::kFirst)});
-    if (!setup.sharding.gathers_updates() || setup.rounds() > 1)
-      graphs.push_back({"micro_step", shard_micro_step(micro_step, setup, Round::kLater)});
+    graphs.push_back({"micro_step", shard_micro_step(micro_step, setup)});
     graphs.push_back({"update", lower(build_update(setup), setup, constants)});
+    if (setup.sharding.gathers_updates()) graphs.push_back({"gather", build_gather(setup)});
   }
   if (o.snapshot) graphs.push_back({"snapshot", build_snapshot(setup)});
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
@@ -104,7 +107,7 @@ std::string dump_graph(const RunSetup& setup, const std::string& wanted, int thr
   };
   Graph constants;
   const Graph lowered = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
-  const Graph micro_step = shard_micro_step(lowered, setup, Round::kFirst);
+  const Graph micro_step = shard_micro_step(lowered, setup);
   observer("shard", micro_step);
   if (wanted == "update") text = lower(build_update(setup), setup, constants).dump();
   if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);

@@ -12,7 +12,7 @@
 namespace shardit {
 
 struct RunProgramOptions {
-  bool training = true;                     // micro_step, update and refresh
+  bool training = true;                     // micro_step, update and gather
   bool snapshot = false;                    // the copy of the state that an asynchronous save writes out
   std::optional<int64_t> validation_batch;  // the validation graph
   std::optional<SamplingSetup> sampling;    // the sampler's stages
@@ -20,9 +20,12 @@ struct RunProgramOptions {
   LossInputsOf loss_inputs = keyed_loss_inputs;
 };
 
-// Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "update",
-// "snapshot", "validation" and "sample.<stage>".
+// Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "update", "gather"
+// (at stages 1 and 2), "snapshot", "validation" and "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
+
+// After the masters were set or loaded: makes what the other graphs read of them.
+void refresh_weights(Program& program);
 
 // What a training run of this config compiles: with validation and sampling where they are on.
 RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup);

@@ -9,10 +9,6 @@ namespace {
 
 constexpr int kSlots = 2;  // of the double-buffered inputs
 
-int find_graph(const Program& program, const std::string& name, const std::string& otherwise) {
-  return program.has_graph(name) ? program.index_of(name) : program.index_of(otherwise);
-}
-
 }  // namespace
 
 StepRunner::StepRunner(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data,
@@ -22,8 +18,7 @@ StepRunner::StepRunner(Program& program, const RunSetup& setup, const RunConfig&
       config_(config),
       data_(data),
       ranks_(ranks),
-      first_graph_(find_graph(program, "micro_step.first", "micro_step")),
-      later_graph_(find_graph(program, "micro_step", "micro_step.first")),
+      micro_step_(program.index_of("micro_step")),
       losses_(static_cast<size_t>(ranks.size())),
       loader_(data, loader_options(step)) {}
 
@@ -44,9 +39,9 @@ void StepRunner::load(Loader& loader, int slot) {
 }
 
 // Rank r of N computes micro-batches r, r + N, …
-void StepRunner::set_counters(int64_t step, int64_t round) {
+void StepRunner::set_counters(int64_t step, int64_t round, int slot) {
   const int64_t counters[2] = {step * setup_.global_batch, round * ranks_.size() + ranks_.rank()};
-  program_.upload("step.counters", counters, sizeof counters);
+  program_.upload("step.counters", counters, sizeof counters, slot);
 }
 
 // In order of micro-batches, so that the sum's bits do not depend on how many ranks made them.
@@ -62,8 +57,8 @@ StepResult StepRunner::run(int64_t step) {
   for (int64_t round = 0; round < setup_.rounds(); ++round) {
     const int slot = static_cast<int>(round % kSlots);
     load(loader_, slot);
-    set_counters(step, round);
-    program_.run(graph_of(round), slot);
+    set_counters(step, round, slot);
+    program_.run(micro_step_, slot);
     result.loss = add_losses(result.loss);
   }
   result.finite = std::isfinite(result.loss);
@@ -89,8 +84,8 @@ std::string StepRunner::find_nonfinite(int64_t step) {
   std::string found;
   for (int64_t round = 0; round < setup_.rounds() && found.empty(); ++round) {
     load(again, 0);
-    set_counters(step, round);
-    const std::string mine = first_nonfinite(program_, graph_of(round), 0).value_or("");
+    set_counters(step, round, 0);
+    const std::string mine = first_nonfinite(program_, micro_step_, 0).value_or("");
     for (const std::string& where : ranks_.all_texts("non-finite", mine))
       if (found.empty()) found = where;
   }

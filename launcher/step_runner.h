@@ -37,9 +37,8 @@ class StepRunner {
   std::string find_nonfinite(int64_t step);
 
  private:
-  int graph_of(int64_t round) const { return round == 0 ? first_graph_ : later_graph_; }
   void load(Loader& loader, int slot);
-  void set_counters(int64_t step, int64_t round);
+  void set_counters(int64_t step, int64_t round, int slot);
   double add_losses(double sum);
   LoaderOptions loader_options(int64_t step) const;
 
@@ -48,7 +47,7 @@ class StepRunner {
   const RunConfig& config_;
   const Dataset& data_;
   Ranks& ranks_;
-  int first_graph_, later_graph_;
+  int micro_step_;
   std::vector<float> losses_;  // of a round's micro-batches
   Loader loader_;
 };

@@ -163,7 +163,7 @@ class Trainer {
       log_.open_metrics(folder_.metrics(), step_);
     });
     program_->run("constants");
-    if (!setup_.travels_in_fp32()) program_->run("refresh");
+    refresh_weights(*program_);
     tell_start(resumed);
     log_.begin_steps(
         {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_->memory().arena_bytes});

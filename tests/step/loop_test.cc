@@ -28,7 +28,7 @@ std::vector<double> losses_written_out(const RunConfig& config) {
   Program program(compile(test::tiny_graphs(setup, {}), 1), *device, pool);
   program.run("constants");
   initialize_state(program, setup);
-  if (!setup.travels_in_fp32()) program.run("refresh");
+  refresh_weights(program);
   const auto data = open_dataset(config, Split::kTrain);
   const SampleOrder order(config.seed(), data->size());
   auto* pixels = static_cast<uint8_t*>(program.host_pointer("batch.pixels"));

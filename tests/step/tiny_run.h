@@ -67,7 +67,7 @@ inline std::vector<NamedGraph> tiny_graphs(const RunSetup& setup, const Lowering
     return lowering.hoisted ? prune(hoist_constants(g, constants)) : g;
   };
   const Graph micro_step = lowered(build_micro_step(setup, keyed_loss_inputs, nullptr));
-  std::vector<NamedGraph> graphs = {{"micro_step", shard_micro_step(micro_step, setup, Round::kFirst)},
+  std::vector<NamedGraph> graphs = {{"micro_step", shard_micro_step(micro_step, setup)},
                                     {"update", lowered(build_update(setup))}};
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
   graphs.push_back({"constants", constants});
@@ -89,7 +89,7 @@ class TinyRun {
     program_.run("constants");
     initialize_state(program_, setup_);
     wake_final_layer();
-    if (!setup_.travels_in_fp32()) program_.run("refresh");
+    refresh_weights(program_);
     for (int64_t s = 0; s < config.steps(); ++s) numbers_.push_back(step_numbers(config, s));
   }
 
@@ -118,7 +118,7 @@ class TinyRun {
     const int slot = static_cast<int>(round % 2);
     fill_batch(as, slot);
     const int64_t counters[2] = {step_ * setup_.global_batch + (as - round) * setup_.micro_batch, round};
-    program_.upload("step.counters", counters, sizeof counters);
+    program_.upload("step.counters", counters, sizeof counters, slot);
     poison();
     program_.run("micro_step", slot);
   }
