@@ -28,10 +28,14 @@ class CpuDevice : public Device {
   }
   void release(void* memory, size_t bytes) override { munmap(memory, bytes); }
 
-  void launch(Stream stream, const OpCard& card, const KernelArgs& args) override {
-    if (stream != Stream::kWire) return card.cpu(args);
-    if (!wire_) wire_.emplace();
-    wire_->issue(card, args);
+  void launch(Stream stream, const OpCard& card, const KernelArgs& args, Trace::Span* when) override {
+    if (stream == Stream::kWire) {
+      if (!wire_) wire_.emplace();
+      return wire_->issue(card, args, when);
+    }
+    if (when) when->begin_ns = Trace::now_ns();
+    card.cpu(args);
+    if (when) when->end_ns = Trace::now_ns();
   }
   void copy_in(Stream, void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
   void copy_out(Stream, void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }

@@ -7,6 +7,7 @@
 
 #include "core/op_card.h"
 #include "core/stream.h"
+#include "core/trace.h"
 
 namespace shardit {
 
@@ -16,7 +17,8 @@ class Device {
   virtual const char* name() const = 0;
   virtual void* allocate(size_t bytes) = 0;  // zeroed; throws DeviceError with the bytes asked for
   virtual void release(void* memory, size_t bytes) = 0;
-  virtual void launch(Stream stream, const OpCard& card, const KernelArgs& args) = 0;
+  // `when`, if given, tells when the kernel ran, once it has.
+  virtual void launch(Stream stream, const OpCard& card, const KernelArgs& args, Trace::Span* when) = 0;
   virtual void copy_in(Stream stream, void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(Stream stream, void* host, const void* device, size_t bytes) = 0;
   virtual void record(Stream stream, int event) = 0;  // event: a step's index

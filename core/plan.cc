@@ -160,13 +160,11 @@ std::map<BufferClass, int64_t> MemoryPlan::bytes_by_class() const {
 
 std::string describe_plan(const Graph& graph, const Schedule& schedule, int threads) {
   const MemoryPlan plan = plan_memory({{&graph, &schedule}}, threads);
-  constexpr const char* kStreamNames[] = {"compute", "wire", "copy"};
   std::string text;
   for (size_t s = 0; s < schedule.steps.size(); ++s) {
     const Step& step = schedule.steps[s];
     const Node& node = graph.node(step.node);
-    text += std::to_string(s) + " " + kStreamNames[static_cast<int>(step.stream)] + " " + node.label + " (" +
-            node.card->name + ")";
+    text += std::to_string(s) + " " + name_of(step.stream) + " " + node.label + " (" + node.card->name + ")";
     for (int w : step.waits) text += " waits:" + std::to_string(w);
     for (int v : node.out) {
       const int64_t offset = plan.graphs[0].values[v].offset;

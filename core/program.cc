@@ -2,7 +2,6 @@
 
 #include <omp.h>
 
-#include <chrono>
 #include <set>
 
 #include <glog/logging.h>
@@ -36,10 +35,9 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
   const size_t graphs = compiled_.graphs.size();
   for (size_t g = 0; g < graphs; ++g)
     handovers_.push_back(find_handover(compiled_.graphs[g].graph, compiled_.schedules[g], compiled_.memory.graphs[g]));
-  int events = 0;  // one for each step, and one for each graph's begin
   for (size_t g = 0; g < graphs; ++g) {
-    bind(static_cast<int>(g), events);
-    events += 1 + static_cast<int>(compiled_.schedules[g].steps.size());
+    bind(static_cast<int>(g), events_);
+    events_ += 1 + static_cast<int>(compiled_.schedules[g].steps.size());
   }
 }
 
@@ -115,26 +113,31 @@ void Program::bind(int g, int first_event) {
 void Program::run(int g, int slot) {
   CHECK(slot == 0 || slot == 1) << "there is no slot " << slot;
   BoundGraph& bound = bound_[g];
+  Trace::Span* run = traced() ? &trace_->add("graphs", compiled_.graphs[g].name) : nullptr;
+  if (run) run->begin_ns = Trace::now_ns();
   fork(bound);
   for (const Launch& launch : bound.launches) {
     const Stream stream = launch.step->stream;
     for (const Handover::Meeting& m : *launch.meets)
       in_use_.meet(m.memory, slot, stream, m.writes, [&](InUse::Event event) { wait(stream, event); });
-    for (InUse::Event event : launch.waits) wait(stream, event);
+    for (InUse::Event event : launch.waits) wait(stream, in_slot(event, slot));
     const KernelArgs args{.in = launch.in[slot],
                           .out = launch.out[slot],
                           .attrs = launch.node->attrs.get(),
                           .prepared = launch.prepared.get(),
                           .workspace = launch.workspace,
                           .pool = stream == Stream::kCompute ? &pool_ : &wire_pool_};
-    device_.launch(stream, *launch.node->card, args);
-    if (launch.event >= 0) device_.record(stream, launch.event);
+    Trace::Span* when = traced() ? &trace_->add(name_of(stream), launch.node->label, launch.node->card->name) : nullptr;
+    device_.launch(stream, *launch.node->card, args, when);
+    if (launch.event >= 0) device_.record(stream, launch.event + slot * events_);
     if (observer_) {
       synchronize();
       observer_(*launch.node, launch.out[slot]);
     }
   }
-  for (const Leaving& l : bound.leaves) in_use_.leave(l.left.memory, slot, l.stream, l.left.writes, l.event);
+  if (run) run->end_ns = Trace::now_ns();
+  for (const Leaving& l : bound.leaves)
+    in_use_.leave(l.left.memory, slot, l.stream, l.left.writes, in_slot(l.event, slot));
 }
 
 // The side streams begin after what the compute stream did before.
@@ -145,11 +148,17 @@ void Program::fork(const BoundGraph& graph) {
 }
 
 void Program::wait(Stream stream, InUse::Event event) {
-  const auto begin = std::chrono::steady_clock::now();
+  const int64_t begin = Trace::now_ns();
   device_.wait(stream, event.id);
-  if (stream == Stream::kCompute)
-    waited_[event.label].ms +=
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  if (stream != Stream::kCompute) return;
+  constexpr int64_t kVisible = 1000;
+  const int64_t end = Trace::now_ns();
+  Waited& waited = waited_[event.label];
+  waited.ms += static_cast<double>(end - begin) * 1e-6;
+  if (!traced() || end - begin < kVisible) return;
+  Trace::Span& span = trace_->add(name_of(stream), "wait for " + waited.label, "exposed");
+  span.begin_ns = begin;
+  span.end_ns = end;
 }
 
 void Program::wait_for_users(const std::string& name, int slot, bool writes) {

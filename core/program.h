@@ -51,6 +51,9 @@ class Program {
   using Observer = std::function<void(const Node&, std::span<const TensorRef> out)>;
   void observe(Observer observer) { observer_ = std::move(observer); }
 
+  // Records what runs when, while `trace` records; null switches it off.
+  void trace(Trace* trace) { trace_ = trace; }
+
   // Copies between the host and a named buffer, after all that uses it; `bytes` must be the buffer's size.
   void upload(const std::string& buffer, const void* host, int64_t bytes, int slot = 0);
   void download(const std::string& buffer, void* host, int64_t bytes, int slot = 0);
@@ -104,7 +107,10 @@ class Program {
   Launch bind(int graph, const Node& node, const Step& step);
   InUse::Event event_of(int graph, int step, int first_event);
   std::vector<TensorRef> refs(int graph, const std::vector<int>& values, int slot);
+  // Runs of the two slots have events of their own: both may be under way.
+  InUse::Event in_slot(InUse::Event event, int slot) const { return {event.id + slot * events_, event.label}; }
   void fork(const BoundGraph& graph);
+  bool traced() const { return trace_ && trace_->recording(); }
   void wait(Stream stream, InUse::Event event);
   void wait_for_users(const std::string& buffer, int slot, bool writes);
   const NamedBuffer& buffer(const std::string& name, int64_t bytes, int slot) const;
@@ -118,8 +124,10 @@ class Program {
   std::vector<Handover> handovers_;  // by graph, as are bound_
   std::vector<BoundGraph> bound_;
   InUse in_use_;
+  int events_ = 0;  // of a slot: one for each step of each graph, and one for each graph's begin
   std::vector<Waited> waited_;
   Observer observer_;
+  Trace* trace_ = nullptr;
 };
 
 }  // namespace shardit

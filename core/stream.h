@@ -8,4 +8,9 @@ namespace shardit {
 enum class Stream : uint8_t { kCompute, kWire, kCopy };
 inline constexpr int kStreams = 3;
 
+constexpr const char* name_of(Stream stream) {
+  constexpr const char* kNames[kStreams] = {"compute", "wire", "copy"};
+  return kNames[static_cast<int>(stream)];
+}
+
 }  // namespace shardit

@@ -15,11 +15,11 @@ WireThread::~WireThread() {
   thread_.join();
 }
 
-void WireThread::issue(const OpCard& card, const KernelArgs& args) {
+void WireThread::issue(const OpCard& card, const KernelArgs& args, Trace::Span* when) {
   {
     std::unique_lock lock(mutex_);
     progress_.wait(lock, [&] { return published_ - finished_ < queue_.size(); });
-    queue_[published_ % queue_.size()] = {&card, args};
+    queue_[published_ % queue_.size()] = {&card, args, when};
     issued_ = ++published_;
   }
   wake_.notify_one();
@@ -47,11 +47,13 @@ void WireThread::work() {
     if (!failure_) {
       lock.unlock();
       std::exception_ptr failure;
+      if (item.when) item.when->begin_ns = Trace::now_ns();
       try {
         item.card->cpu(item.args);
       } catch (...) {
         failure = std::current_exception();
       }
+      if (item.when) item.when->end_ns = Trace::now_ns();
       lock.lock();
       failure_ = failure;
     }

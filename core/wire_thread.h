@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/op_card.h"
+#include "core/trace.h"
 
 namespace shardit {
 
@@ -22,8 +23,9 @@ class WireThread {
   WireThread(const WireThread&) = delete;
   WireThread& operator=(const WireThread&) = delete;
 
-  // `args` and what it points to must stay in place until the kernel ran. Waits while the queue is full.
-  void issue(const OpCard& card, const KernelArgs& args);
+  // `args`, what it points to and `when`, which may be null, must stay in place until the kernel ran. Waits while the
+  // queue is full.
+  void issue(const OpCard& card, const KernelArgs& args, Trace::Span* when);
   uint64_t issued() const { return issued_; }  // kernels so far: what wait_for counts in
 
   // Waits until the first `count` issued kernels are over. If one of all issued kernels failed, what came after it did
@@ -35,6 +37,7 @@ class WireThread {
   struct Item {
     const OpCard* card = nullptr;
     KernelArgs args;
+    Trace::Span* when = nullptr;
   };
 
   void work();

@@ -46,7 +46,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     buffer.pixels.resize(options.micro_batch_size * dataset.image_bytes());
     buffer.labels.resize(options.micro_batch_size);
   }
-  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { work(); });
+  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 Loader::~Loader() {
@@ -92,14 +92,16 @@ void Loader::wait_until_ready(Buffer& buffer) {
   if (buffer.failure) std::rethrow_exception(buffer.failure);
 }
 
-void Loader::work() {
+void Loader::work(int thread) {
   std::unique_lock lock(mutex_);
   for (;;) {
     space_.wait(lock, [&] { return stopping_ || claimed_ < (taken_ + options_.depth) * tiles_; });
     if (stopping_) return;
     const int64_t ticket = claimed_++, micro_batch = ticket / tiles_, tile = ticket % tiles_;
     lock.unlock();
+    const int64_t begin_ns = Trace::now_ns();
     std::exception_ptr failure = load_tile(micro_batch, tile);
+    if (options_.trace && options_.trace->recording()) tell(thread, micro_batch, tile, begin_ns);
     lock.lock();
     Buffer& buffer = buffer_of(micro_batch);
     if (failure && (!buffer.failure || tile < buffer.failed_tile)) {
@@ -121,6 +123,16 @@ std::exception_ptr Loader::load_tile(int64_t micro_batch, int64_t tile) {
   } catch (...) {
     return std::current_exception();
   }
+}
+
+void Loader::tell(int thread, int64_t micro_batch, int64_t tile, int64_t begin_ns) const {
+  const Tile images = tile_at(options_.micro_batch_size, kTileImages, tile);
+  const int64_t first = first_sample_of(micro_batch);
+  Trace::Span& span = options_.trace->add(
+      "loader " + std::to_string(thread), "read",
+      "samples " + std::to_string(first + images.begin) + " to " + std::to_string(first + images.end - 1));
+  span.begin_ns = begin_ns;
+  span.end_ns = Trace::now_ns();
 }
 
 void Loader::load_image(int64_t sample, uint8_t* pixels, int64_t* label) const {

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/trace.h"
 #include "data/dataset.h"
 #include "data/order.h"
 
@@ -27,6 +28,7 @@ struct LoaderOptions {
   int threads = 2;                 // readers; more when the data wait of a step is not near zero
   int depth = 4;                   // micro-batches held ready, each in memory of its own
   bool flip = false;               // mirror half of the images, by a coin keyed with the sample number
+  Trace* trace = nullptr;          // where to tell, while it records, what each thread does
 };
 
 // Where a micro-batch of B images is written: the memory of an input node.
@@ -64,8 +66,9 @@ class Loader {
 
   int64_t first_sample_of(int64_t micro_batch) const;  // of this loader's own count of micro-batches
   Buffer& buffer_of(int64_t micro_batch) { return ring_[micro_batch % static_cast<int64_t>(ring_.size())]; }
-  void work();
+  void work(int thread);
   std::exception_ptr load_tile(int64_t micro_batch, int64_t tile);
+  void tell(int thread, int64_t micro_batch, int64_t tile, int64_t begin_ns) const;
   void load_image(int64_t sample, uint8_t* pixels, int64_t* label) const;
   void wait_until_ready(Buffer& buffer);
 

@@ -15,4 +15,11 @@ void check_output_file(const std::string& path) {
           "cannot write '" + path + "': there is no folder '" + folder.string() + "'; make it first");
 }
 
+void replace_file(FileSystem& files, const std::string& path, const std::string& text) {
+  const std::string partial = path + ".partial";
+  if (files.kind(partial) == PathKind::kFile) files.remove_file(partial);
+  write_file(files, partial, text);
+  files.rename(partial, path);
+}
+
 }  // namespace shardit

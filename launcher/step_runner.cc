@@ -12,12 +12,13 @@ constexpr int kSlots = 2;  // of the double-buffered inputs
 }  // namespace
 
 StepRunner::StepRunner(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data,
-                       Ranks& ranks, int64_t step)
+                       Ranks& ranks, int64_t step, Trace* trace)
     : program_(program),
       setup_(setup),
       config_(config),
       data_(data),
       ranks_(ranks),
+      trace_(trace),
       micro_step_(program.index_of("micro_step")),
       losses_(static_cast<size_t>(ranks.size())),
       loader_(data, loader_options(step)) {}
@@ -30,7 +31,8 @@ LoaderOptions StepRunner::loader_options(int64_t step) const {
           .micro_batch_stride = ranks_.size(),
           .threads = static_cast<int>(config_.data().threads()),
           .depth = static_cast<int>(config_.data().prefetch()),
-          .flip = config_.data().flip()};
+          .flip = config_.data().flip(),
+          .trace = trace_};
 }
 
 void StepRunner::load(Loader& loader, int slot) {

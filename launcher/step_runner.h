@@ -26,8 +26,9 @@ struct StepResult {
 class StepRunner {
  public:
   // REQUIRES: all arguments outlive the runner; the program is in the state of `step`.
+  // The loader tells `trace`, if there is one, what it does.
   StepRunner(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data, Ranks& ranks,
-             int64_t step);
+             int64_t step, Trace* trace = nullptr);
 
   // Makes the next step, number `step` (the first is 0): one call per step, in order.
   StepResult run(int64_t step);
@@ -47,6 +48,7 @@ class StepRunner {
   const RunConfig& config_;
   const Dataset& data_;
   Ranks& ranks_;
+  Trace* trace_;
   int micro_step_;
   std::vector<float> losses_;  // of a round's micro-batches
   Loader loader_;

@@ -19,6 +19,7 @@
 #include "launcher/format.h"
 #include "launcher/machine.h"
 #include "launcher/memory_check.h"
+#include "launcher/output_file.h"
 #include "launcher/ranks.h"
 #include "launcher/resume.h"
 #include "launcher/run_data.h"
@@ -30,6 +31,7 @@
 #include "launcher/signals.h"
 #include "launcher/state.h"
 #include "launcher/step_runner.h"
+#include "launcher/step_trace.h"
 #include "launcher/validation.h"
 
 namespace shardit {
@@ -88,8 +90,11 @@ class Trainer {
       log_.say("the run is at step " + std::to_string(step_) + " of " + std::to_string(last) + ": nothing to do");
       return 0;
     }
+    if (options_.trace_steps)
+      ranks_.together("trace", [&] { trace_.emplace(*options_.trace_steps, step_, last, ranks_); });
     start(resumed, last);
-    StepRunner runner(*program_, setup_, config_, *train_data_, ranks_, step_);
+    if (trace_) program_->trace(&trace_->trace());
+    StepRunner runner(*program_, setup_, config_, *train_data_, ranks_, step_, trace_ ? &trace_->trace() : nullptr);
     const double begin = steady_seconds();
     bool stop = false;
     while (step_ < last && !stop) {
@@ -159,7 +164,7 @@ class Trainer {
   void start(const std::optional<Resumed>& resumed, int64_t last) {
     ranks_.on_first("start", [&] {
       log_.say(set_aside_after(files_, folder_.path, step_));
-      store_config();
+      replace_file(files_, folder_.config(), resolved_text(config_));
       log_.open_metrics(folder_.metrics(), step_);
     });
     program_->run("constants");
@@ -200,16 +205,9 @@ class Trainer {
              class_table(program_->memory()) + ")");
   }
 
-  // The resolved config, whole or not at all.
-  void store_config() {
-    const std::string partial = folder_.config() + ".partial";
-    if (files_.kind(partial) == PathKind::kFile) files_.remove_file(partial);
-    write_file(files_, partial, resolved_text(config_));
-    files_.rename(partial, folder_.config());
-  }
-
   // Returns whether the run shall stop, which all ranks decide alike.
   bool train_step(StepRunner& runner, double begin_s) {
+    if (trace_) trace_->before(step_ + 1);
     const double begin = steady_seconds();
     const StepResult result = runner.run(step_);
     if (!result.finite) stop_for_nonfinite(runner);
@@ -224,6 +222,8 @@ class Trainer {
                    .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
                    .saved = saver_->ready()});
     log_.step(metrics_of(result, reports));
+    if (trace_)
+      if (const auto path = trace_->after(step_, *program_, files_, folder_.traces())) log_.say("trace: " + *path);
     if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
     return std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.stop; });
   }
@@ -338,6 +338,7 @@ class Trainer {
   std::optional<Program> program_;
   PosixFiles files_;
   std::optional<Saver> saver_;
+  std::optional<StepTrace> trace_;
   std::string nonce_;
   bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;

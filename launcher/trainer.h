@@ -6,6 +6,7 @@
 
 #include "dist/world.h"
 #include "launcher/run_config.pb.h"
+#include "launcher/step_trace.h"
 
 namespace shardit {
 
@@ -15,7 +16,8 @@ struct TrainOptions {
   std::string resume = "auto";  // auto, none, or a step
   bool override_arithmetic = false;
   double stop_after_s = 0;  // 0: never
-  int threads = 1;          // compute threads of this rank
+  std::optional<StepRange> trace_steps;
+  int threads = 1;  // compute threads of this rank
 };
 
 // Called by every rank of the world. Runs until the last step, a signal or the time limit; every one of them saves.

@@ -15,7 +15,7 @@ namespace shardit {
 namespace {
 
 struct Flags {
-  std::string config, run_dir, resume = "auto", stop_after, dump_graph;
+  std::string config, run_dir, resume = "auto", stop_after, trace_steps, dump_graph;
   std::vector<std::string> sets;
   int64_t steps = 0;
   bool override_arithmetic = false;
@@ -61,6 +61,7 @@ int run(const Flags& flags, World& world) {
     config = config_of(flags);
     options.threads = compute_threads(world.local_size());
     if (!flags.stop_after.empty()) options.stop_after_s = parse_duration(flags.stop_after);
+    if (!flags.trace_steps.empty()) options.trace_steps = parse_step_range(flags.trace_steps);
     if (flags.dump_graph.empty()) return;
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
     const RunSetup setup = make_setup(config, plan_mesh(world.size(), world.rank(), replicas));
@@ -92,6 +93,8 @@ void add_train_command(CLI::App& app, Handler& chosen) {
   command->add_flag("--override-arithmetic", flags->override_arithmetic,
                     "Resume although model, data, precision, seed or batch sizes differ");
   command->add_option("--stop-after", flags->stop_after, "Save and exit 0 after this time, e.g. 3h50m");
+  command->add_option("--trace-steps", flags->trace_steps,
+                      "A:B: write what ran when in these steps, on all ranks, to RUN_DIR/traces, for Perfetto");
   command->add_option("--dump-graph", flags->dump_graph,
                       "Print the training graph after a pass (build, differentiate, cast, recompute, fuse, hoist, "
                       "shard, plan) or the update graph, and exit");

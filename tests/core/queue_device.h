@@ -22,7 +22,7 @@ class QueueDevice : public Device {
   const char* name() const override { return "queue"; }
   void* allocate(size_t bytes) override { return cpu_->allocate(bytes); }
   void release(void* memory, size_t bytes) override { cpu_->release(memory, bytes); }
-  void launch(Stream s, const OpCard& card, const KernelArgs& args) override {
+  void launch(Stream s, const OpCard& card, const KernelArgs& args, Trace::Span*) override {
     push(s, {.body = [&card, args] { card.cpu(args); }});
   }
   void copy_in(Stream s, void* device, const void* host, size_t bytes) override {

@@ -39,7 +39,7 @@ const OpCard gate = [] {
 TEST(WireThread, RunsAllInTheOrderOfIssueHoweverMany) {
   ran.clear();
   WireThread wire;
-  for (int64_t i = 0; i < 1000; ++i) wire.issue(note, numbered(i));
+  for (int64_t i = 0; i < 1000; ++i) wire.issue(note, numbered(i), nullptr);
   wire.drain();
   ASSERT_EQ(ran.size(), 1000u);
   for (int64_t i = 0; i < 1000; ++i) EXPECT_EQ(ran[i], i);
@@ -49,10 +49,10 @@ TEST(WireThread, RunsBesideItsCallerAndIsWaitedForByCount) {
   ran.clear();
   gate_open = false;
   WireThread wire;
-  wire.issue(note, numbered(1));
+  wire.issue(note, numbered(1), nullptr);
   const uint64_t first = wire.issued();
-  wire.issue(gate, {});
-  wire.issue(note, numbered(2));
+  wire.issue(gate, {}, nullptr);
+  wire.issue(note, numbered(2), nullptr);
   wire.wait_for(first);
   EXPECT_EQ(ran, std::vector<int64_t>{1}) << "the second kernel waits for the caller, and the third for it";
   gate_open = true;
@@ -63,12 +63,12 @@ TEST(WireThread, RunsBesideItsCallerAndIsWaitedForByCount) {
 TEST(WireThread, AFailureStopsWhatComesAfterAndIsToldOnce) {
   ran.clear();
   WireThread wire;
-  wire.issue(note, numbered(1));
-  wire.issue(failing, {});
-  wire.issue(note, numbered(2));
+  wire.issue(note, numbered(1), nullptr);
+  wire.issue(failing, {}, nullptr);
+  wire.issue(note, numbered(2), nullptr);
   EXPECT_THROW(wire.drain(), CommError);
   EXPECT_EQ(ran, std::vector<int64_t>{1});
-  wire.issue(note, numbered(3));
+  wire.issue(note, numbered(3), nullptr);
   wire.drain();
   EXPECT_EQ(ran, (std::vector<int64_t>{1, 3}));
 }
@@ -77,7 +77,7 @@ TEST(WireThread, FinishesWhatWasIssuedBeforeItEnds) {
   ran.clear();
   {
     WireThread wire;
-    for (int64_t i = 0; i < 10; ++i) wire.issue(note, numbered(i));
+    for (int64_t i = 0; i < 10; ++i) wire.issue(note, numbered(i), nullptr);
   }
   EXPECT_EQ(ran.size(), 10u);
 }

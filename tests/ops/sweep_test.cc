@@ -27,7 +27,9 @@ class PoisonedDevice : public Device {
     return memory;
   }
   void release(void* memory, size_t bytes) override { cpu_->release(memory, bytes); }
-  void launch(Stream s, const OpCard& card, const KernelArgs& args) override { cpu_->launch(s, card, args); }
+  void launch(Stream s, const OpCard& card, const KernelArgs& args, Trace::Span* when) override {
+    cpu_->launch(s, card, args, when);
+  }
   void copy_in(Stream s, void* d, const void* h, size_t n) override { cpu_->copy_in(s, d, h, n); }
   void copy_out(Stream s, void* h, const void* d, size_t n) override { cpu_->copy_out(s, h, d, n); }
   void record(Stream, int) override {}
