@@ -81,6 +81,29 @@ const OpCard all_to_all_card = {
     .stream = Stream::kWire,
 };
 
+const OpCard reduce_scatter_card = {
+    .name = "reduce_scatter",
+    .shape =
+        [](const NodeTypes& n) {
+          require_parts(n);
+          return std::vector<Type>{{DType::kF32, {n.in[0].shape.numel() / n.attr<GroupAttrs>().group.size}}};
+        },
+    .cost =
+        [](const NodeTypes& n) {
+          return Cost{.flops = static_cast<double>(n.in[0].shape.numel()),
+                      .bytes = streamed(n),
+                      .wire_bytes = sent(n, static_cast<double>(n.in[0].bytes()))};
+        },
+    .in_roles = {Role::kExact},
+    .out_roles = {Role::kExact},
+    .cpu =
+        [](const KernelArgs& k) {
+          const auto& a = k.attr<GroupAttrs>();
+          communicator(a).reduce_scatter(a.label.c_str(), k.in[0].as<float>(), k.out[0].as<float>(), k.out[0].numel());
+        },
+    .stream = Stream::kWire,
+};
+
 }  // namespace
 
 Value all_gather(Value part, const Group& group, const std::string& label) {
@@ -88,6 +111,9 @@ Value all_gather(Value part, const Group& group, const std::string& label) {
 }
 Value all_to_all(Value whole, const Group& group, const std::string& label) {
   return add_collective(all_to_all_card, whole, group, label);
+}
+Value reduce_scatter(Value whole, const Group& group, const std::string& label) {
+  return add_collective(reduce_scatter_card, whole, group, label);
 }
 
 }  // namespace shardit

@@ -18,4 +18,7 @@ Value all_gather(Value part, const Group& group, const std::string& label);
 // (size * n) on every rank -> (size * n): part p is what rank p had as its part number `rank`.
 Value all_to_all(Value whole, const Group& group, const std::string& label);
 
+// fp32 (size * n) on every rank -> (n): the sum over ranks of their parts number `rank`, in whatever order is fastest.
+Value reduce_scatter(Value whole, const Group& group, const std::string& label);
+
 }  // namespace shardit

@@ -18,9 +18,10 @@ class Reducer {
  public:
   Reducer(const Graph& graph, const Layout& layout, const Sharding& sharding, const Reduction& reduction)
       : graph_(graph),
+        sharding_(sharding),
         mesh_(sharding.mesh),
-        prefetch_bytes_(sharding.prefetch_bytes),
         reduction_(reduction),
+        at_home_(reduction.sums_at_home(sharding)),
         rebuild_(graph) {
     for (const Unit& unit : layout.units) find_gradient(unit);
     if (!alone()) loss_ = graph.info(graph.outputs().at("step.loss")).node;
@@ -38,6 +39,7 @@ class Reducer {
 
  private:
   bool alone() const { return mesh_.ranks() == 1; }
+  int64_t rounds() const { return reduction_.micro_batches / mesh_.ranks(); }
   bool rounds_terms() const { return reduction_.reduce != DType::kF32; }
 
   void find_gradient(const Unit& unit) {
@@ -60,9 +62,9 @@ class Reducer {
 
   // A gradient of that many bytes is begun by node `n`: when enough of those before it have left.
   void make_room(int n, int64_t bytes) {
-    if (alone()) return;
+    if (alone() || at_home_) return;
     int left = -1;
-    for (; !in_flight_.empty() && in_flight_bytes_ + bytes > prefetch_bytes_; in_flight_.pop_front()) {
+    for (; !in_flight_.empty() && in_flight_bytes_ + bytes > sharding_.prefetch_bytes; in_flight_.pop_front()) {
       left = in_flight_.front().sent;
       in_flight_bytes_ -= in_flight_.front().bytes;
     }
@@ -73,26 +75,61 @@ class Reducer {
   void reduce(const Unit& unit) {
     Graph& to = rebuild_.graph();
     Value gradient = rebuild_.mapped(graph_.outputs().at("grad." + unit.name));
+    const int64_t made_bytes = gradient.type().bytes();
     Node where = to.producer(gradient.id);
     where.label = where.unit = unit.name;
     const Graph::Scope scope = to.scope_of(where, "reduce ");
     to.set_backward(true);
+    if (at_home_) {
+      gradient = fold_rounds(unit, "home_grad.", gradient);
+      if (!reduction_.last) return;
+    }
     if (rounds_terms()) gradient = cast(gradient, reduction_.reduce);
     if (alone() && reduction_.micro_batches == 1) {
       to.keep(rounds_terms() ? cast(gradient, DType::kF32) : gradient, "grad." + unit.name, BufferClass::kGradients);
       return;
     }
     const int begin = to.node_count();
+    const Value sum = reduction_.fastest && !alone() ? sum_anyhow(gradient, unit) : sum_in_order(gradient, unit);
+    if (reduction_.last && sharding_.gathers_gradients())
+      to.keep(all_gather(sum, mesh_.shard, unit.name), "whole_grad." + unit.name, BufferClass::kGradients);
+    if (alone()) return;
+    leave(begin, made_bytes, gradient.type().bytes());
+    for (int n = begin; n < to.node_count(); ++n)
+      if (to.node(n).card != &input_card) to.node(n).stream = Stream::kWire;
+  }
+
+  // A gradient that was made is on its way, in bytes of the type that it travels in.
+  void leave(int node, int64_t made_bytes, int64_t bytes) {
+    if (at_home_) return;
+    in_flight_.push_back({node, bytes});
+    in_flight_bytes_ += bytes - made_bytes;
+  }
+
+  Value sum_in_order(Value gradient, const Unit& unit) {
     FoldOrder order = {.terms = reduction_.micro_batches,
                        .group = reduction_.fold_group > 1 ? reduction_.fold_group : reduction_.micro_batches,
                        .per_round = mesh_.ranks(),
                        .micro_batches = mesh_.ranks()};
     const Value terms = bring_together(gradient, unit, order);
-    fold_in(terms, unit, order);
-    if (alone()) return;
-    in_flight_.push_back({begin, graph_.info(graph_.outputs().at("grad." + unit.name)).type.bytes()});
-    for (int n = begin; n < to.node_count(); ++n)
-      if (to.node(n).card != &input_card) to.node(n).stream = Stream::kWire;
+    return fold_in(terms, unit, order);
+  }
+
+  Value sum_anyhow(Value gradient, const Unit& unit) {
+    Value sum = rounds_terms() ? sum_groups(all_to_all(gradient, mesh_.shard, unit.name), 1, mesh_.shard.size)
+                               : reduce_scatter(gradient, mesh_.shard, unit.name);
+    if (mesh_.replicate.size > 1)
+      sum = sum_groups(all_gather(sum, mesh_.replicate, unit.name), 1, mesh_.replicate.size);
+    if (!at_home_ && rounds() > 1) return fold_rounds(unit, "grad.", sum);
+    rebuild_.graph().keep(sum, "grad." + unit.name, BufferClass::kGradients);
+    return sum;
+  }
+
+  // Adds what this round brings to the sum of the rounds before.
+  Value fold_rounds(const Unit& unit, const std::string& buffer, Value term) {
+    const FoldOrder order = {.terms = rounds(), .group = rounds(), .micro_batches = mesh_.ranks()};
+    const Value sum = input(rebuild_.graph(), buffer + unit.name, {DType::kF32, term.shape()}, BufferClass::kGradients);
+    return fold(sum, {}, term, counters(), order).back();
   }
 
   // The terms of the round for this rank's shard, in order of micro-batches. Inside a node first; across nodes travel
@@ -111,18 +148,20 @@ class Reducer {
     return all_gather(terms, mesh_.replicate, unit.name);
   }
 
-  void fold_in(Value terms, const Unit& unit, const FoldOrder& order) {
-    Graph& to = *terms.graph;
+  Value fold_in(Value terms, const Unit& unit, const FoldOrder& order) {
     const auto sum = [&](const std::string& name) {
-      return input(to, name + unit.name, {DType::kF32, {unit.shard_elements(mesh_.shard.size)}},
+      return input(*terms.graph, name + unit.name, {DType::kF32, {unit.shard_elements(mesh_.shard.size)}},
                    BufferClass::kGradients);
     };
-    if (!counters_) counters_ = input(to, "step.counters", {DType::kI64, {2}}, BufferClass::kStaging, Role::kFixed, 2);
     const Value total = sum("grad.");
-    if (order.one_group())
-      fold(total, {}, terms, counters_, order);
-    else
-      fold(sum("fold."), total, terms, counters_, order);
+    return order.one_group() ? fold(total, {}, terms, counters(), order).back()
+                             : fold(sum("fold."), total, terms, counters(), order).back();
+  }
+
+  Value counters() {
+    if (!counters_)
+      counters_ = input(rebuild_.graph(), "step.counters", {DType::kI64, {2}}, BufferClass::kStaging, Role::kFixed, 2);
+    return counters_;
   }
 
   void share_loss() {
@@ -135,9 +174,10 @@ class Reducer {
   }
 
   const Graph& graph_;
+  const Sharding& sharding_;
   const Mesh& mesh_;
-  const int64_t prefetch_bytes_;
   const Reduction& reduction_;
+  const bool at_home_;
   Rebuild rebuild_;
   std::map<int, const Unit*> units_;      // by the node that makes the unit's gradient
   std::map<int, int64_t> first_writers_;  // nodes that begin a gradient: its bytes
@@ -152,6 +192,15 @@ class Reducer {
 };
 
 }  // namespace
+
+bool Reduction::sums_at_home(const Sharding& sharding) const {
+  const int ranks = sharding.mesh.ranks();
+  return fastest && sharding.stage <= 1 && ranks > 1 && micro_batches > ranks;
+}
+
+bool last_round_differs(const Sharding& sharding, const Reduction& reduction) {
+  return sharding.gathers_gradients() || reduction.sums_at_home(sharding);
+}
 
 Graph reduce_gradients(const Graph& graph, const Layout& layout, const Sharding& sharding, const Reduction& reduction) {
   return Reducer(graph, layout, sharding, reduction).run();

@@ -1,13 +1,15 @@
 // Who holds what: the ZeRO stages, as passes over graphs that were written for one rank.
 //
 //   stage   parameters   masters, moments, EMA   gradients of a step   before forward           after backward
-//   0       whole        whole                   shard, then whole     nothing                  to owners, gathered
+//   0       whole        whole                   shard, then whole     nothing                  to owners, then to all
 //   1, 2    whole        shard                   shard                 updated units gathered   to owners
 //   3       shard        shard                   shard                 each unit gathered       to owners
 //
 // A unit is one flat buffer; shard s of S is the s-th of S equal parts (core/layout.h). In the canonical arithmetic
 // each micro-batch's gradient goes to the owner of each shard in its own round, at every stage, and is folded there in
 // order of micro-batches. On one rank nothing is sharded, whatever the stage, and the passes only add the fold.
+// `fastest` sums where it is cheapest: at stages 0 and 1 each rank its own micro-batches, which travel once, after the
+// last round; at stages 2 and 3, where no rank keeps a whole gradient, in each round while they travel.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +33,7 @@ struct Sharding {
   int state_shard() const { return stage >= 1 ? mesh.shard.rank : 0; }  // this rank's
   bool shards_parameters() const { return stage == 3 && shards() > 1; }
   bool gathers_updates() const { return (stage == 1 || stage == 2) && shards() > 1; }
+  bool gathers_gradients() const { return stage == 0 && shards() > 1; }
 };
 
 // Units as they are read by one graph, from the buffers "SOURCE.UNIT" that hold the shards.
@@ -49,13 +52,21 @@ Graph read_gathered(const Graph& graph, const Layout& layout, const std::string&
 struct Reduction {
   int64_t micro_batches = 1;   // of a step, on all ranks
   int64_t fold_group = 8;      // micro-batches that are summed among themselves first
-  DType reduce = DType::kF32;  // the type a gradient is rounded to before it is summed
+  DType reduce = DType::kF32;  // the type a gradient is rounded to before it is summed, in `fastest` before it travels
+  bool fastest = false;        // else canonical: in the order of micro-batches
+  bool last = true;            // the graph is that of a step's last round
+
+  // Whether a rank sums its own micro-batches and sends them when it has all.
+  bool sums_at_home(const Sharding& sharding) const;
 };
+// Whether the last round of a step needs a graph of its own.
+bool last_round_differs(const Sharding& sharding, const Reduction& reduction);
 
 // The outputs "grad.UNIT" of a micro-step, whole units of one micro-batch, become the persistent buffers "grad.UNIT" of
-// the step's sum (of its shard), through "fold.UNIT" where there are several groups. "step.loss" becomes the losses of
-// all ranks of the round, in order. Gradients that are made or on their way stay within prefetch_bytes; one may always
-// be.
+// the step's sum (of its shard), through "fold.UNIT" where there are several groups; what the last round gathers of it
+// at stage 0 is "whole_grad.UNIT", and what a rank sums of its own is "home_grad.UNIT". "step.loss" becomes the losses
+// of all ranks of the round, in order. Gradients that are made or on their way stay within prefetch_bytes; one may
+// always be.
 Graph reduce_gradients(const Graph& graph, const Layout& layout, const Sharding& sharding, const Reduction& reduction);
 
 }  // namespace shardit

@@ -87,7 +87,10 @@ Graph build_update(const RunSetup& s) {
                      .v = held("adam.v", BufferClass::kOptimizer)};
     for (const std::string& ema : s.ema_names) state.ema.push_back(held("ema." + ema, BufferClass::kEma));
     // At stage 0 every rank updates all of it.
-    const Value gradient = s.sharding.state_shards() == 1 ? all_gather(gradients[u], group, unit.name) : gradients[u];
+    const Value gradient =
+        s.sharding.gathers_gradients()
+            ? input(graph, "whole_grad." + unit.name, {DType::kF32, {unit.elements()}}, BufferClass::kGradients)
+            : gradients[u];
     const std::vector<Value> updated = adamw(state, gradient, norm, numbers, attrs, !s.travels_in_fp32());
     if (!s.travels_in_fp32()) graph.keep(updated.back(), "param." + unit.name, BufferClass::kParameters);
     if (s.sharding.gathers_updates())
@@ -179,14 +182,13 @@ Graph lower(const Graph& graph, const RunSetup& s, Graph& prologue, const PassOb
   return g;
 }
 
-Graph shard_micro_step(const Graph& lowered, const RunSetup& s) {
+Graph shard_micro_step(const Graph& lowered, const RunSetup& s, Round round) {
   Graph g = lowered;
   if (s.sharding.shards_parameters())
     g = gather_where_used(g, s.layout, s.weights(), s.sharding);
   else if (s.sharding.gathers_updates())
     g = read_gathered(g, s.layout, s.weights());
-  g = reduce_gradients(g, s.layout, s.sharding,
-                       {.micro_batches = s.micro_batches(), .fold_group = s.fold_group, .reduce = s.precision.reduce});
+  g = reduce_gradients(g, s.layout, s.sharding, s.reduction(round == Round::kLast));
   verify(g, "shard");
   return g;
 }

@@ -9,6 +9,7 @@
 //                                it, and of the weights (dist/sharding.h)
 //   full.U                       whole weights of unit U as they travel, at stages 1 and 2
 //   grad.U  fold.U               the step's gradient; the open group's sum where there are several groups: shards
+//   whole_grad.U  home_grad.U    the gradient of all shards, at stage 0; what a rank sums by itself, in `fastest`
 //   step.loss  step.norm  step.numbers                              results and scalars of a step
 #pragma once
 
@@ -39,6 +40,7 @@ struct RunSetup {
   uint64_t seed = 0;
   int64_t global_batch = 0, micro_batch = 0;  // images
   int64_t fold_group = 8;                     // micro-batches
+  bool fastest = false;                       // sums in whatever order is fastest, not in that of micro-batches
   double label_dropout = 0.1;
   double grad_clip = 0;  // 0: off
   AdamWAttrs adamw;
@@ -49,6 +51,13 @@ struct RunSetup {
   // Masters, moments and EMAs of a unit on this rank.
   Type state_type(const Unit& unit) const { return {DType::kF32, {unit.shard_elements(sharding.state_shards())}}; }
   bool travels_in_fp32() const { return precision.compute == DType::kF32; }
+  Reduction reduction(bool last_round) const {
+    return {.micro_batches = micro_batches(),
+            .fold_group = fold_group,
+            .reduce = precision.reduce,
+            .fastest = fastest,
+            .last = last_round};
+  }
   // The source of the weights as training reads them.
   std::string weights() const { return travels_in_fp32() ? "master" : "param"; }
 };
@@ -90,7 +99,9 @@ Graph build_sampling(const RunSetup& setup, const SamplingSetup& sampling, Sampl
 Graph lower(const Graph& graph, const RunSetup& setup, Graph& prologue, const PassObserver& observer = nullptr);
 
 // The last pass, "shard": what ranks send each other. A lowered micro-step folds its gradients, on one rank too.
-Graph shard_micro_step(const Graph& lowered, const RunSetup& setup);
+//   kLast: the last round of a step, which at stage 0 and in `reduction: fastest` brings the gradients together.
+enum class Round { kEarlier, kLast };
+Graph shard_micro_step(const Graph& lowered, const RunSetup& setup, Round round);
 // Any other lowered graph over weights of this source.
 Graph shard_forward(const Graph& lowered, const RunSetup& setup, const std::string& source);
 

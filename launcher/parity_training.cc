@@ -33,7 +33,7 @@ Program& start_training(GoldenRun& run) {
   Graph constants;
   std::vector<NamedGraph> graphs = {
       {"micro_step",
-       shard_micro_step(lower(build_micro_step(setup, given_inputs, nullptr), setup, constants), setup)},
+       shard_micro_step(lower(build_micro_step(setup, given_inputs, nullptr), setup, constants), setup, Round::kLast)},
       {"update", lower(build_update(setup), setup, constants)},
       {"terms", lower(loss_terms(setup), setup, constants)}};
   return run.start(std::move(graphs), constants);

@@ -64,7 +64,10 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
   };
   if (o.training) {
     const Graph micro_step = lower(build_micro_step(setup, o.loss_inputs, nullptr), setup, constants);
-    graphs.push_back({"micro_step", shard_micro_step(micro_step, setup)});
+    const bool differs = last_round_differs(setup.sharding, setup.reduction(true));
+    if (!differs || setup.rounds() > 1)
+      graphs.push_back({"micro_step", shard_micro_step(micro_step, setup, Round::kEarlier)});
+    if (differs) graphs.push_back({"micro_step.last", shard_micro_step(micro_step, setup, Round::kLast)});
     graphs.push_back({"update", lower(build_update(setup), setup, constants)});
     if (setup.sharding.gathers_updates()) graphs.push_back({"gather", build_gather(setup)});
   }
@@ -107,7 +110,7 @@ std::string dump_graph(const RunSetup& setup, const std::string& wanted, int thr
   };
   Graph constants;
   const Graph lowered = lower(build_micro_step(setup, keyed_loss_inputs, observer), setup, constants, observer);
-  const Graph micro_step = shard_micro_step(lowered, setup);
+  const Graph micro_step = shard_micro_step(lowered, setup, Round::kLast);
   observer("shard", micro_step);
   if (wanted == "update") text = lower(build_update(setup), setup, constants).dump();
   if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);

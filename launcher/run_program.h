@@ -20,8 +20,9 @@ struct RunProgramOptions {
   LossInputsOf loss_inputs = keyed_loss_inputs;
 };
 
-// Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "update", "gather"
-// (at stages 1 and 2), "snapshot", "validation" and "sample.<stage>".
+// Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "micro_step.last"
+// (where a step's last round differs), "update", "gather" (at stages 1 and 2), "snapshot", "validation" and
+// "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
 
 // After the masters were set or loaded: makes what the other graphs read of them.

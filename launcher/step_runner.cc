@@ -9,6 +9,10 @@ namespace {
 
 constexpr int kSlots = 2;  // of the double-buffered inputs
 
+int find_graph(const Program& program, const std::string& name, const std::string& otherwise) {
+  return program.has_graph(name) ? program.index_of(name) : program.index_of(otherwise);
+}
+
 }  // namespace
 
 StepRunner::StepRunner(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data,
@@ -19,7 +23,8 @@ StepRunner::StepRunner(Program& program, const RunSetup& setup, const RunConfig&
       data_(data),
       ranks_(ranks),
       trace_(trace),
-      micro_step_(program.index_of("micro_step")),
+      earlier_graph_(find_graph(program, "micro_step", "micro_step.last")),
+      last_graph_(find_graph(program, "micro_step.last", "micro_step")),
       losses_(static_cast<size_t>(ranks.size())),
       loader_(data, loader_options(step)) {}
 
@@ -60,7 +65,7 @@ StepResult StepRunner::run(int64_t step) {
     const int slot = static_cast<int>(round % kSlots);
     load(loader_, slot);
     set_counters(step, round, slot);
-    program_.run(micro_step_, slot);
+    program_.run(graph_of(round), slot);
     result.loss = add_losses(result.loss);
   }
   result.finite = std::isfinite(result.loss);
@@ -87,7 +92,7 @@ std::string StepRunner::find_nonfinite(int64_t step) {
   for (int64_t round = 0; round < setup_.rounds() && found.empty(); ++round) {
     load(again, 0);
     set_counters(step, round, 0);
-    const std::string mine = first_nonfinite(program_, micro_step_, 0).value_or("");
+    const std::string mine = first_nonfinite(program_, graph_of(round), 0).value_or("");
     for (const std::string& where : ranks_.all_texts("non-finite", mine))
       if (found.empty()) found = where;
   }

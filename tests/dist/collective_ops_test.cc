@@ -45,12 +45,17 @@ TEST(CollectiveOps, AllToAllGivesEachRankItsPartOfAll) {
                 {0, 1, 100, 101, 200, 201}, {2, 3, 102, 103, 202, 203}, {4, 5, 104, 105, 204, 205}}));
 }
 
+TEST(CollectiveOps, ReduceScatterGivesEachRankTheSumOfItsPart) {
+  EXPECT_EQ(after(reduce_scatter, 3, 6), (std::vector<std::vector<float>>{{300, 303}, {306, 309}, {312, 315}}));
+}
+
 TEST(CollectiveOps, AGroupOfOneHasNoNode) {
   Graph graph;
   const Value x = input(graph, "x", {DType::kF32, {4}}, BufferClass::kActivations);
   const Group alone = plan_mesh(1, 0, 1).shard;
   EXPECT_EQ(all_gather(x, alone, "a").id, x.id);
   EXPECT_EQ(all_to_all(x, alone, "a").id, x.id);
+  EXPECT_EQ(reduce_scatter(x, alone, "a").id, x.id);
 }
 
 TEST(CollectiveOps, CountWhatARankSends) {
@@ -64,12 +69,14 @@ TEST(CollectiveOps, CountWhatARankSends) {
   };
   EXPECT_EQ(wire_bytes(all_gather(x, four, "a")), 3 * 8 * 4) << "a rank passes on three parts of 32 bytes";
   EXPECT_EQ(wire_bytes(all_to_all(x, four, "a")), 3 * 2 * 4) << "three of its four parts";
+  EXPECT_EQ(wire_bytes(reduce_scatter(x, four, "a")), 3 * 2 * 4);
 }
 
 TEST(CollectiveOps, PartsMustBeEqual) {
   Graph graph;
   const Value x = input(graph, "x", {DType::kF32, {7}}, BufferClass::kActivations);
   EXPECT_THROW(all_to_all(x, plan_mesh(4, 0, 1).shard, "a"), UserError);
+  EXPECT_THROW(reduce_scatter(x, plan_mesh(4, 0, 1).shard, "a"), UserError);
 }
 
 TEST(CollectiveOpsDeathTest, AGraphThatWasMadeToBePlannedCannotRun) {
@@ -79,7 +86,7 @@ TEST(CollectiveOpsDeathTest, AGraphThatWasMadeToBePlannedCannotRun) {
   const auto device = make_cpu_device();
   Pool pool(1);
   Program program(compile({{"g", graph}}, 1), *device, pool);
-  EXPECT_DEATH(program.run("g"), "made to be planned cannot run");
+  EXPECT_DEATH((program.run("g"), program.synchronize()), "made to be planned cannot run");
 }
 
 }  // namespace

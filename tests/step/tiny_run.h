@@ -67,7 +67,7 @@ inline std::vector<NamedGraph> tiny_graphs(const RunSetup& setup, const Lowering
     return lowering.hoisted ? prune(hoist_constants(g, constants)) : g;
   };
   const Graph micro_step = lowered(build_micro_step(setup, keyed_loss_inputs, nullptr));
-  std::vector<NamedGraph> graphs = {{"micro_step", shard_micro_step(micro_step, setup)},
+  std::vector<NamedGraph> graphs = {{"micro_step", shard_micro_step(micro_step, setup, Round::kLast)},
                                     {"update", lowered(build_update(setup))}};
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
   graphs.push_back({"constants", constants});
