@@ -17,6 +17,8 @@ namespace {
 // streams, only they for it.
 class CpuDevice : public Device {
  public:
+  explicit CpuDevice(WireRuns wire) : runs_(wire) {}
+
   const char* name() const override { return "cpu"; }
 
   void* allocate(size_t bytes) override {
@@ -29,7 +31,7 @@ class CpuDevice : public Device {
   void release(void* memory, size_t bytes) override { munmap(memory, bytes); }
 
   void launch(Stream stream, const OpCard& card, const KernelArgs& args, Trace::Span* when) override {
-    if (stream == Stream::kWire) {
+    if (stream == Stream::kWire && runs_ == WireRuns::kBeside) {
       if (!wire_) wire_.emplace();
       return wire_->issue(card, args, when);
     }
@@ -53,12 +55,13 @@ class CpuDevice : public Device {
   }
 
  private:
+  const WireRuns runs_;
   std::vector<uint64_t> issued_at_;  // by event: kernels on the wire when it was last recorded; 0 for other streams
   std::optional<WireThread> wire_;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> make_cpu_device() { return std::make_unique<CpuDevice>(); }
+std::unique_ptr<Device> make_cpu_device(WireRuns wire) { return std::make_unique<CpuDevice>(wire); }
 
 }  // namespace shardit

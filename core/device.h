@@ -26,6 +26,9 @@ class Device {
   virtual void synchronize(Stream stream) = 0;        // the host goes on when the stream is idle
 };
 
-std::unique_ptr<Device> make_cpu_device();
+// Where the CPU runs what is on the wire stream: on a thread beside the computing one, or in its place in the computing
+// thread, which is there to be compared with.
+enum class WireRuns { kBeside, kInLine };
+std::unique_ptr<Device> make_cpu_device(WireRuns wire = WireRuns::kBeside);
 
 }  // namespace shardit

@@ -1,6 +1,7 @@
 // Steps on many ranks are the steps of one, bit by bit: ranks as threads of this process, at every stage.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <map>
 #include <mutex>
 
@@ -211,13 +212,19 @@ TEST(Ranks, LittleMemoryForGathersIsWithoutEffect) {
   expect_same(outcome_of(a), one, name_of(a));
 }
 
+// Ranks, stage and threads follow the seed as well. `make soak` asks for more of them.
 TEST(Ranks, DelaysAreWithoutEffect) {
+  const char* const asked = std::getenv("SHARDIT_DELAY_SCHEDULES");
+  const uint64_t schedules = asked ? std::stoull(asked) : 24;
   const Outcome one = outcome_of({});
-  for (uint64_t seed = 0; seed < 8; ++seed)
-    for (int stage : {0, 2, 3}) {
-      const Arrangement a = {.ranks = 3, .stage = stage, .world = {.seed = seed, .max_delay_us = 300}};
-      expect_same(outcome_of(a), one, name_of(a) + ", delays of seed " + std::to_string(seed));
-    }
+  for (uint64_t seed = 0; seed < schedules; ++seed) {
+    const int ranks[] = {2, 3, 4};
+    const Arrangement a = {.ranks = ranks[seed / 4 % 3],
+                           .stage = static_cast<int>(seed % 4),
+                           .threads = 1 + static_cast<int>(seed / 12 % 2),
+                           .world = {.seed = seed, .max_delay_us = 300}};
+    expect_same(outcome_of(a), one, name_of(a) + ", delays of seed " + std::to_string(seed));
+  }
 }
 
 // A device that lets compute, wire and copies advance in any order that the schedule's waits allow: a forgotten wait,
