@@ -29,6 +29,11 @@ struct LoaderOptions {
   bool flip = false;               // mirror half of the images, by a coin keyed with the sample number
 };
 
+// One image of the stream: what global sample `sample` shows, mirrored by its coin if `flip`. Errors name the sample
+// and the image.
+void read_sample(const Dataset& dataset, const SampleOrder& order, int64_t sample, bool flip, uint8_t* pixels,
+                 int64_t* label);
+
 // Where a micro-batch of B images is written: the memory of an input node.
 struct Slot {
   uint8_t* pixels = nullptr;   // [B, height, width, channels]
@@ -66,7 +71,6 @@ class Loader {
   Buffer& buffer_of(int64_t micro_batch) { return ring_[micro_batch % static_cast<int64_t>(ring_.size())]; }
   void work();
   std::exception_ptr load_tile(int64_t micro_batch, int64_t tile);
-  void load_image(int64_t sample, uint8_t* pixels, int64_t* label) const;
   void wait_until_ready(Buffer& buffer);
 
   const Dataset& dataset_;
