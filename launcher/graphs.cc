@@ -36,13 +36,23 @@ LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& s) {
           .noise = draw_normal(ids, per_image, s.seed, Purpose::kNoise)};
 }
 
+namespace {
+
+// A micro-batch's share of the loss of its step, which is a mean over the global batch.
+Value share_of_loss(Graph& graph, const RunSetup& s, const LossInputs& in, const Parameters& weights) {
+  const Loss loss = s.process->loss(network_of(weights, s), in.x0, in.time, in.noise, in.y);
+  const Graph::Scope scope = graph.scope("loss");
+  return weighted_sum(loss.per_image, 1 / static_cast<double>(s.global_batch));
+}
+
+}  // namespace
+
 Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const PassObserver& observer) {
   Graph graph;
   const LossInputs in = inputs(graph, s);
   const Parameters weights(graph, s.layout, s.weights());
-  const Loss loss = s.process->loss(network_of(weights, s), in.x0, in.time, in.noise, in.y);
+  const Value total = share_of_loss(graph, s, in, weights);
   const Graph::Scope loss_scope = graph.scope("loss");
-  const Value total = weighted_sum(loss.per_image, 1 / static_cast<double>(s.global_batch));
   graph.keep(total, "step.loss");
   verify(graph, "build");
   if (observer) observer("build", graph);
@@ -51,6 +61,14 @@ Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const Pass
   for (size_t u = 0; u < gradients.size(); ++u) graph.name_output(gradients[u], "grad." + s.layout.units[u].name);
   verify(graph, "differentiate");
   if (observer) observer("differentiate", graph);
+  return graph;
+}
+
+Graph build_resume_proof(const RunSetup& s) {
+  Graph graph;
+  const LossInputs in = keyed_loss_inputs(graph, s);
+  const Parameters weights(graph, s.layout, s.weights());
+  graph.keep(share_of_loss(graph, s, in, weights), "resume_proof.loss");
   return graph;
 }
 
@@ -169,6 +187,13 @@ Graph shard_micro_step(const Graph& lowered, const RunSetup& s, Round round) {
                                : read_gathered(g, s.layout, s.weights());
   g = reduce_gradients(g, s.layout, s.sharding,
                        {.micro_batches = s.micro_batches(), .fold_group = s.fold_group, .reduce = s.precision.reduce});
+  verify(g, "shard");
+  return g;
+}
+
+Graph shard_resume_proof(const Graph& lowered, const RunSetup& s) {
+  if (!s.sharding.gathers_updates()) return shard_forward(lowered, s, s.weights());
+  const Graph g = gather_updates(lowered, s.layout, s.weights(), s.sharding);
   verify(g, "shard");
   return g;
 }

@@ -13,6 +13,7 @@ namespace shardit {
 
 struct RunProgramOptions {
   bool training = true;                     // micro_step, update and refresh
+  bool resume_proof = false;                // the loss that a checkpoint's weights are known by
   bool snapshot = false;                    // the copy of the state that an asynchronous save writes out
   std::optional<int64_t> validation_batch;  // the validation graph
   std::optional<SamplingSetup> sampling;    // the sampler's stages
@@ -21,7 +22,7 @@ struct RunProgramOptions {
 };
 
 // Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "update",
-// "snapshot", "validation" and "sample.<stage>".
+// "resume_proof", "snapshot", "validation" and "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
 
 // What a training run of this config compiles: with validation and sampling where they are on.

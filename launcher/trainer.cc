@@ -21,6 +21,7 @@
 #include "launcher/memory_check.h"
 #include "launcher/ranks.h"
 #include "launcher/resume.h"
+#include "launcher/resume_proof.h"
 #include "launcher/run_data.h"
 #include "launcher/run_folder.h"
 #include "launcher/run_log.h"
@@ -70,6 +71,7 @@ class Trainer {
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
     saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
+    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_);
   }
 
   int run() {
@@ -157,13 +159,15 @@ class Trainer {
   }
 
   void start(const std::optional<Resumed>& resumed, int64_t last) {
+    program_->run("constants");
+    if (!setup_.travels_in_fp32()) program_->run("refresh");
+    if (resumed)
+      log_.say("resume proof " + (proven_ = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof)));
     ranks_.on_first("start", [&] {
       log_.say(set_aside_after(files_, folder_.path, step_));
       store_config();
       log_.open_metrics(folder_.metrics(), step_);
     });
-    program_->run("constants");
-    if (!setup_.travels_in_fp32()) program_->run("refresh");
     tell_start(resumed);
     log_.begin_steps(
         {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_->memory().arena_bytes});
@@ -188,6 +192,7 @@ class Trainer {
       log_.event("resume", step_,
                  {{"digest", resumed->checkpoint.manifest.root.hex()},
                   {"path", resumed->checkpoint.path},
+                  {"proof", proven_},
                   {"warnings", resumed->warnings}});
     const std::string threads = std::to_string(pool_.threads()) + " compute threads";
     log_.say("model: " + format_count(static_cast<double>(setup_.layout.parameters())) +
@@ -304,12 +309,12 @@ class Trainer {
                  .config_text = resolved_text(config_),
                  .ranks = ranks_.size(),
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
-                 .device_kind = device_kind(),
                  .run_nonce = nonce_,
                  .data_fingerprint = train_data_->fingerprint()};
-    for (const auto& [library, version] : build_facts().libraries) run.library_versions[library] = version;
+    set_device_kind(run);
     finish_save();
-    ranks_.together("save", [&] { saver_->save(run); });
+    run.resume_loss_bits = proof_->loss_bits(step_);
+    ranks_.together("save", [&] { saver_->save(run, proof_->last_ms()); });
     saving_ = true;
   }
 
@@ -320,8 +325,6 @@ class Trainer {
       if (const std::optional<FinishedSave> save = saver_->finish()) log_.save(*save);
     });
   }
-
-  std::string device_kind() const { return std::string(device_->name()) + " " + build_facts().instruction_set; }
 
   RunConfig config_;
   TrainOptions options_;
@@ -338,6 +341,8 @@ class Trainer {
   std::optional<Program> program_;
   PosixFiles files_;
   std::optional<Saver> saver_;
+  std::optional<ResumeProof> proof_;
+  std::string proven_;  // how the proof of a resume went
   std::string nonce_;
   bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;

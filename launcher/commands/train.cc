@@ -15,7 +15,7 @@ namespace shardit {
 namespace {
 
 struct Flags {
-  std::string config, run_dir, resume = "auto", stop_after, dump_graph;
+  std::string config, run_dir, resume = "auto", resume_proof = "strict", stop_after, dump_graph;
   std::vector<std::string> sets;
   int64_t steps = 0;
   bool override_arithmetic = false;
@@ -43,8 +43,14 @@ void check_resume(const std::string& resume) {
           "--resume: got '" + resume + "', expected auto, none or a step");
 }
 
+void check_resume_proof(const std::string& mode) {
+  REQUIRE(mode == "strict" || mode == "warn" || mode == "off",
+          "--resume-proof: got '" + mode + "', expected strict, warn or off");
+}
+
 RunConfig config_of(const Flags& flags) {
   check_resume(flags.resume);
+  check_resume_proof(flags.resume_proof);
   const RunConfig config = load_config(flags.config, flags.sets);
   REQUIRE(config.device() != RunConfig::cuda, "device is cuda: this build has no CUDA; set device to cpu or auto");
   return config;
@@ -55,6 +61,7 @@ int run(const Flags& flags, World& world) {
   TrainOptions options{.run_dir = flags.run_dir,
                        .steps = flags.steps,
                        .resume = flags.resume,
+                       .resume_proof = flags.resume_proof,
                        .override_arithmetic = flags.override_arithmetic};
   if (options.run_dir.empty()) options.run_dir = "runs/" + std::filesystem::path(flags.config).stem().string();
   Ranks(world).together("start", [&] {
@@ -88,6 +95,11 @@ void add_train_command(CLI::App& app, Handler& chosen) {
   command
       ->add_option("--resume", flags->resume,
                    "auto: newest valid checkpoint; none: refuse a run directory with checkpoints; or a step")
+      ->capture_default_str();
+  command
+      ->add_option("--resume-proof", flags->resume_proof,
+                   "A resumed run computes the loss that was saved with its checkpoint once more. strict: another one "
+                   "ends the run with exit 5; warn: says so and goes on; off: does not compute it")
       ->capture_default_str();
   command->add_flag("--override-arithmetic", flags->override_arithmetic,
                     "Resume although model, data, precision, seed or batch sizes differ");
