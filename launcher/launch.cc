@@ -24,6 +24,7 @@ namespace {
 constexpr int kDone = 0, kFault = 3, kHang = 6, kSignalled = 128;
 // mpirun's code for a program that is not there; also SIGILL, a program that was built for another CPU.
 constexpr int kNoSuchProgram = 132;
+constexpr int kLostNode = 205;                              // mpirun's code where its daemon on another node is gone
 constexpr double kFirstPause_s = 1, kLongestPause_s = 300;  // doubles as long as no checkpoint is made
 // Ranks that lose mpirun end when they notice, after some 2.5 s; until then they hold the run's lock.
 constexpr double kOrphansEnd_s = 5;
@@ -106,6 +107,7 @@ std::string words_for(const End& end) {
   const std::string code = std::to_string(end.code);
   if (end.killed) return code + " (mpirun itself was ended by " + signal_name(end.code - kSignalled) + ")";
   if (end.code == kFault) return code + " (a device or communication fault, or a lost rank)";
+  if (end.code == kLostNode) return code + " (mpirun lost a node)";
   if (end.code == kHang) return code + " (a hang)";
   if (end.code > kSignalled && end.code < kSignalled + SIGRTMIN)
     return code + " (a rank ended by " + signal_name(end.code - kSignalled) + ")";
