@@ -36,6 +36,24 @@ void mirror(uint8_t* pixels, int64_t height, int64_t width, int64_t channels) {
 
 }  // namespace
 
+void read_sample(const Dataset& dataset, const SampleOrder& order, int64_t sample, bool flip, uint8_t* pixels,
+                 int64_t* label) {
+  const int64_t index = order.index(sample);
+  const auto place = [&] {
+    return "sample " + std::to_string(sample) + " (image " + std::to_string(index) + " of " + dataset.name() + "): ";
+  };
+  try {
+    dataset.read(index, pixels, label);
+  } catch (const UserError& e) {
+    throw UserError(place() + e.what());
+  } catch (const IoError& e) {
+    throw IoError(place() + e.what());
+  } catch (const std::exception& e) {
+    throw std::runtime_error(place() + e.what());
+  }
+  if (flip && order.flipped(sample)) mirror(pixels, dataset.height(), dataset.width(), dataset.channels());
+}
+
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
@@ -118,7 +136,8 @@ std::exception_ptr Loader::load_tile(int64_t micro_batch, int64_t tile) {
   const auto [begin, end] = tile_at(options_.micro_batch_size, kTileImages, tile);
   try {
     for (int64_t i = begin; i < end; ++i)
-      load_image(first + i, buffer.pixels.data() + i * dataset_.image_bytes(), &buffer.labels[i]);
+      read_sample(dataset_, order_, first + i, options_.flip, buffer.pixels.data() + i * dataset_.image_bytes(),
+                  &buffer.labels[i]);
     return nullptr;
   } catch (...) {
     return std::current_exception();
@@ -133,23 +152,6 @@ void Loader::tell(int thread, int64_t micro_batch, int64_t tile, int64_t begin_n
       "samples " + std::to_string(first + images.begin) + " to " + std::to_string(first + images.end - 1));
   span.begin_ns = begin_ns;
   span.end_ns = Trace::now_ns();
-}
-
-void Loader::load_image(int64_t sample, uint8_t* pixels, int64_t* label) const {
-  const int64_t index = order_.index(sample);
-  const auto place = [&] {
-    return "sample " + std::to_string(sample) + " (image " + std::to_string(index) + " of " + dataset_.name() + "): ";
-  };
-  try {
-    dataset_.read(index, pixels, label);
-  } catch (const UserError& e) {
-    throw UserError(place() + e.what());
-  } catch (const IoError& e) {
-    throw IoError(place() + e.what());
-  } catch (const std::exception& e) {
-    throw std::runtime_error(place() + e.what());
-  }
-  if (options_.flip && order_.flipped(sample)) mirror(pixels, dataset_.height(), dataset_.width(), dataset_.channels());
 }
 
 }  // namespace shardit

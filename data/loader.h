@@ -31,6 +31,11 @@ struct LoaderOptions {
   Trace* trace = nullptr;          // where to tell, while it records, what each thread does
 };
 
+// One image of the stream: what global sample `sample` shows, mirrored by its coin if `flip`. Errors name the sample
+// and the image.
+void read_sample(const Dataset& dataset, const SampleOrder& order, int64_t sample, bool flip, uint8_t* pixels,
+                 int64_t* label);
+
 // Where a micro-batch of B images is written: the memory of an input node.
 struct Slot {
   uint8_t* pixels = nullptr;   // [B, height, width, channels]
@@ -69,7 +74,6 @@ class Loader {
   void work(int thread);
   std::exception_ptr load_tile(int64_t micro_batch, int64_t tile);
   void tell(int thread, int64_t micro_batch, int64_t tile, int64_t begin_ns) const;
-  void load_image(int64_t sample, uint8_t* pixels, int64_t* label) const;
   void wait_until_ready(Buffer& buffer);
 
   const Dataset& dataset_;

@@ -27,8 +27,8 @@ uint64_t hash_of_program() {
 
 std::string flags_of(const TrainOptions& o) {
   return "run directory " + o.run_dir + ", --steps " + std::to_string(o.steps) + ", --resume " + o.resume +
-         ", --override-arithmetic " + (o.override_arithmetic ? "on" : "off") + ", --stop-after " +
-         std::to_string(o.stop_after_s) + " s" +
+         ", --resume-proof " + o.resume_proof + ", --override-arithmetic " + (o.override_arithmetic ? "on" : "off") +
+         ", --stop-after " + std::to_string(o.stop_after_s) + " s" +
          (o.trace_steps
               ? ", --trace-steps " + std::to_string(o.trace_steps->first) + ":" + std::to_string(o.trace_steps->last)
               : "");

@@ -11,8 +11,8 @@ namespace shardit {
 // UserError naming the first rank with another program file, config (and the key), or flags than rank 0.
 void check_same_start(Ranks& ranks, const RunConfig& config, const TrainOptions& options);
 
-// An error with exit code 3 naming the first rank whose collectives differ from rank 0's in order, op, bytes, label or group, and the
-// first that does. Theirs is one total order over all groups: this is what it hashes.
+// An error with exit code 3 naming the first rank whose collectives differ from rank 0's in order, op, bytes, label or
+// group, and the first that does. Theirs is one total order over all groups: this is what it hashes.
 void check_same_collectives(Ranks& ranks, const CompiledProgram& program);
 
 }  // namespace shardit

@@ -42,13 +42,23 @@ LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& s) {
           .noise = draw_normal(ids, per_image, s.seed, Purpose::kNoise)};
 }
 
+namespace {
+
+// A micro-batch's share of the loss of its step, which is a mean over the global batch.
+Value share_of_loss(Graph& graph, const RunSetup& s, const LossInputs& in, const Parameters& weights) {
+  const Loss loss = s.process->loss(network_of(weights, s), in.x0, in.time, in.noise, in.y);
+  const Graph::Scope scope = graph.scope("loss");
+  return weighted_sum(loss.per_image, 1 / static_cast<double>(s.global_batch));
+}
+
+}  // namespace
+
 Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const PassObserver& observer) {
   Graph graph;
   const LossInputs in = inputs(graph, s);
   const Parameters weights(graph, s.layout, s.weights());
-  const Loss loss = s.process->loss(network_of(weights, s), in.x0, in.time, in.noise, in.y);
+  const Value total = share_of_loss(graph, s, in, weights);
   const Graph::Scope loss_scope = graph.scope("loss");
-  const Value total = weighted_sum(loss.per_image, 1 / static_cast<double>(s.global_batch));
   graph.keep(total, "step.loss");
   verify(graph, "build");
   if (observer) observer("build", graph);
@@ -57,6 +67,14 @@ Graph build_micro_step(const RunSetup& s, const LossInputsOf& inputs, const Pass
   for (size_t u = 0; u < gradients.size(); ++u) graph.name_output(gradients[u], "grad." + s.layout.units[u].name);
   verify(graph, "differentiate");
   if (observer) observer("differentiate", graph);
+  return graph;
+}
+
+Graph build_resume_proof(const RunSetup& s) {
+  Graph graph;
+  const LossInputs in = keyed_loss_inputs(graph, s);
+  const Parameters weights(graph, s.layout, s.weights());
+  graph.keep(share_of_loss(graph, s, in, weights), "resume_proof.loss");
   return graph;
 }
 
@@ -182,13 +200,24 @@ Graph lower(const Graph& graph, const RunSetup& s, Graph& prologue, const PassOb
   return g;
 }
 
+namespace {
+
+// As training reads weights: gathered unit by unit at stage 3, whole from where the update put them at 1 and 2.
+Graph with_weights(const Graph& lowered, const RunSetup& s) {
+  return s.sharding.gathers_updates() ? read_gathered(lowered, s.layout, s.weights())
+                                      : gather_where_used(lowered, s.layout, s.weights(), s.sharding);
+}
+
+}  // namespace
+
 Graph shard_micro_step(const Graph& lowered, const RunSetup& s, Round round) {
-  Graph g = lowered;
-  if (s.sharding.shards_parameters())
-    g = gather_where_used(g, s.layout, s.weights(), s.sharding);
-  else if (s.sharding.gathers_updates())
-    g = read_gathered(g, s.layout, s.weights());
-  g = reduce_gradients(g, s.layout, s.sharding, s.reduction(round == Round::kLast));
+  const Graph g = reduce_gradients(with_weights(lowered, s), s.layout, s.sharding, s.reduction(round == Round::kLast));
+  verify(g, "shard");
+  return g;
+}
+
+Graph shard_resume_proof(const Graph& lowered, const RunSetup& s) {
+  const Graph g = with_weights(lowered, s);
   verify(g, "shard");
   return g;
 }

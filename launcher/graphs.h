@@ -10,6 +10,7 @@
 //   full.U                       whole weights of unit U as they travel, at stages 1 and 2
 //   grad.U  fold.U               the step's gradient; the open group's sum where there are several groups: shards
 //   whole_grad.U  home_grad.U    the gradient of all shards, at stage 0; what a rank sums by itself, in `fastest`
+//   resume_proof.loss            of micro-batch 0 on the weights of a checkpoint
 //   step.loss  step.norm  step.numbers                              results and scalars of a step
 #pragma once
 
@@ -74,6 +75,8 @@ LossInputs keyed_loss_inputs(Graph& graph, const RunSetup& setup);
 
 // One micro-batch: loss (step.loss, its share of the global mean) and gradients (outputs grad.U), as for one rank.
 Graph build_micro_step(const RunSetup& setup, const LossInputsOf& inputs, const PassObserver& observer);
+// The loss of such a micro-batch by the same formulas from the same buffers, and no gradient (resume_proof.loss).
+Graph build_resume_proof(const RunSetup& setup);
 // Clip, AdamW and EMA over all units or this rank's shards of them, which are gathered at stages 1 and 2; writes
 // step.norm.
 Graph build_update(const RunSetup& setup);
@@ -102,6 +105,8 @@ Graph lower(const Graph& graph, const RunSetup& setup, Graph& prologue, const Pa
 //   kLast: the last round of a step, which at stage 0 and in `reduction: fastest` brings the gradients together.
 enum class Round { kEarlier, kLast };
 Graph shard_micro_step(const Graph& lowered, const RunSetup& setup, Round round);
+// The resume proof: reads the weights as a micro-step does.
+Graph shard_resume_proof(const Graph& lowered, const RunSetup& setup);
 // Any other lowered graph over weights of this source.
 Graph shard_forward(const Graph& lowered, const RunSetup& setup, const std::string& source);
 

@@ -134,6 +134,21 @@ Build build_facts() {
   return build;
 }
 
+std::string library_instruction_set() {
+  const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+  const std::pair<dnnl_cpu_isa_t, const char*> names[] = {{dnnl_cpu_isa_sse41, "sse41"},
+                                                          {dnnl_cpu_isa_avx, "avx"},
+                                                          {dnnl_cpu_isa_avx2, "avx2"},
+                                                          {dnnl_cpu_isa_avx2_vnni, "avx2_vnni"},
+                                                          {dnnl_cpu_isa_avx512_core, "avx512_core"},
+                                                          {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
+                                                          {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+                                                          {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"}};
+  for (const auto& [value, name] : names)
+    if (isa == value) return name;
+  return "isa " + std::to_string(static_cast<unsigned>(isa));
+}
+
 nlohmann::ordered_json machine_json(const std::string& folder) {
   const Machine machine = look_at_machine(folder);
   const Build build = build_facts();

@@ -26,6 +26,10 @@ struct Build {
 };
 Build build_facts();
 
+// Which kernels oneDNN chose for this CPU, or was told to by ONEDNN_MAX_CPU_ISA: "avx512_core_amx". Other kernels sum
+// in another order.
+std::string library_instruction_set();
+
 // Both as one JSON object; numbers carry their unit in the key.
 nlohmann::ordered_json machine_json(const std::string& folder);
 

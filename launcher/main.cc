@@ -11,6 +11,6 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // who reads the log (head, tee, a terminal) may go away; the training stays
   using namespace shardit;
   return run_command_line(argc, argv,
-                          {add_train_command, add_sample_command, add_checkpoint_command, add_parity_command,
-                           add_plan_command, add_report_command, add_doctor_command});
+                          {add_train_command, add_launch_command, add_sample_command, add_checkpoint_command,
+                           add_parity_command, add_plan_command, add_report_command, add_doctor_command});
 }

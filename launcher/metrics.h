@@ -5,8 +5,8 @@
 //
 //   start       ranks, device, parameters, resolved config as "config", machine facts as "environment",
 //               planned memory per rank as "plan": [{"class", "bytes"}, …]
-//   save        path, bytes, stall_ms, total_ms, digest
-//   resume      digest, path, warnings: [broken checkpoints passed over, changed keys, …]
+//   save        path, bytes, proof_ms, stall_ms, total_ms, digest
+//   resume      digest, path, proof, warnings: [broken checkpoints passed over, changed keys, …]
 //   sample      path (relative to the run directory), images
 //   validation  loss, images, bins: [loss of the lowest range of t, …]
 //

@@ -18,7 +18,8 @@ struct Resumed {
   std::vector<std::string> warnings;  // broken newer checkpoints, and changed keys; rank 0 printed each
 };
 
-// Fills `state`, what this rank holds of it, from the checkpoint that options.resume asks for; nothing where the run starts afresh.
+// Fills `state`, what this rank holds of it, from the checkpoint that options.resume asks for; nothing where the run
+// starts afresh.
 //   auto   the newest that can be read to its last byte: broken ones are passed over, with a warning
 //   none   UserError if the run has checkpoints
 //   STEP   that one

@@ -38,11 +38,13 @@ void RunLog::save(const FinishedSave& save) {
   event("save", save.step,
         {{"path", report.path},
          {"bytes", report.bytes},
+         {"proof_ms", save.proof_ms},
          {"stall_ms", save.stall_ms},
          {"total_ms", save.total_ms},
          {"digest", report.root.hex()}});
-  say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", stalled " +
-      format_ms(save.stall_ms) + ", took " + format_ms(save.total_ms) + "), digest " + report.root.hex());
+  say("saved " + report.path + " (" + format_bytes(static_cast<double>(report.bytes)) + ", proof " +
+      format_ms(save.proof_ms) + ", stalled " + format_ms(save.stall_ms) + ", took " + format_ms(save.total_ms) +
+      "), digest " + report.root.hex());
 }
 
 }  // namespace shardit

@@ -71,6 +71,8 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
     graphs.push_back({"update", lower(build_update(setup), setup, constants)});
     if (setup.sharding.gathers_updates()) graphs.push_back({"gather", build_gather(setup)});
   }
+  if (o.resume_proof)
+    graphs.push_back({"resume_proof", shard_resume_proof(lower(build_resume_proof(setup), setup, constants), setup)});
   if (o.snapshot) graphs.push_back({"snapshot", build_snapshot(setup)});
   if (!setup.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup)});
   if (o.validation_batch) add_forward("validation", build_validation(setup, *o.validation_batch), setup.weights());
@@ -88,7 +90,8 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
 }
 
 RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup) {
-  RunProgramOptions options{.snapshot = config.checkpoint().async(), .sampling_plan = make_sampling_plan(config)};
+  RunProgramOptions options{
+      .resume_proof = true, .snapshot = config.checkpoint().async(), .sampling_plan = make_sampling_plan(config)};
   if (config.validation().every_steps() > 0) options.validation_batch = config.micro_batch_size();
   if (config.sample().every_steps() > 0) options.sampling = make_sampling_setup(config, setup, options.sampling_plan);
   return options;

@@ -13,6 +13,7 @@ namespace shardit {
 
 struct RunProgramOptions {
   bool training = true;                     // micro_step, update and gather
+  bool resume_proof = false;                // the loss that a checkpoint's weights are known by
   bool snapshot = false;                    // the copy of the state that an asynchronous save writes out
   std::optional<int64_t> validation_batch;  // the validation graph
   std::optional<SamplingSetup> sampling;    // the sampler's stages
@@ -21,8 +22,8 @@ struct RunProgramOptions {
 };
 
 // Compiles the graphs "constants", "refresh" (where weights travel in another type), "micro_step", "micro_step.last"
-// (where a step's last round differs), "update", "gather" (at stages 1 and 2), "snapshot", "validation" and
-// "sample.<stage>".
+// (where a step's last round differs), "update", "gather" (at stages 1 and 2), "resume_proof", "snapshot", "validation"
+// and "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
 
 // After the masters were set or loaded: makes what the other graphs read of them.

@@ -31,35 +31,34 @@ Saver::~Saver() {
   if (running_.valid()) running_.wait();
 }
 
-FinishedSave Saver::write(const RunState& run, const std::vector<TensorPart>& parts, double begin,
-                          double stall_ms) const {
-  FinishedSave result{.report = save_sharded(files_, *writers_, run_dir_, run, parts), .step = run.step};
+FinishedSave Saver::write(const RunState& run, const std::vector<TensorPart>& parts, const Times& times) const {
+  FinishedSave result{
+      .report = save_sharded(files_, *writers_, run_dir_, run, parts), .step = run.step, .proof_ms = times.proof_ms};
   const auto& keep = config_.checkpoint();
   if (keep.keep_last() > 0 && writers_->rank() == 0) {  // 0 keeps all
     const PruneReport pruned = prune(files_, run_dir_, static_cast<int>(keep.keep_last()), keep.keep_every_steps());
     result.report.notes.insert(result.report.notes.end(), pruned.problems.begin(), pruned.problems.end());
   }
-  result.total_ms = (steady_seconds() - begin) * 1e3;
-  result.stall_ms = stall_ms < 0 ? result.total_ms : stall_ms;
+  result.total_ms = (steady_seconds() - times.begin_s) * 1e3;
+  result.stall_ms = times.stall_ms < 0 ? result.total_ms : times.stall_ms;
   return result;
 }
 
-void Saver::save(const RunState& run) {
+void Saver::save(const RunState& run, double proof_ms) {
   CHECK(!running()) << "a save is running";
   if (!writes_) return;
   const double begin = steady_seconds();
   if (!config_.checkpoint().async()) {
     std::promise<FinishedSave> done;
-    done.set_value(write(run, parts_to_save(program_, setup_, false), begin, -1));
+    done.set_value(write(run, parts_to_save(program_, setup_, false), {begin, proof_ms, -1}));
     running_ = done.get_future();
     return;
   }
   program_.run("snapshot");
   std::vector<TensorPart> parts = parts_to_save(program_, setup_, true);
-  const double stall_ms = (steady_seconds() - begin) * 1e3;
-  running_ = std::async(std::launch::async, [this, run, parts = std::move(parts), begin, stall_ms] {
-    return write(run, parts, begin, stall_ms);
-  });
+  const Times times{begin, proof_ms, (steady_seconds() - begin) * 1e3};
+  running_ =
+      std::async(std::launch::async, [this, run, parts = std::move(parts), times] { return write(run, parts, times); });
 }
 
 bool Saver::ready() const {

@@ -20,7 +20,8 @@ namespace shardit {
 struct FinishedSave {
   SaveReport report;
   int64_t step = 0;
-  double stall_ms = 0;  // training stood still
+  double proof_ms = 0;  // training stood still for the resume proof, and then
+  double stall_ms = 0;  // for the copy; without async, for the whole save
   double total_ms = 0;  // from the start to the commit
 };
 
@@ -31,8 +32,9 @@ class Saver {
         const std::string& run_dir);
   ~Saver();  // waits for a running save
 
-  // Starts a save of the program's state (or makes one, without async). REQUIRES: no save is running.
-  void save(const RunState& run);
+  // Starts a save of the program's state (or makes one, without async), whose proof took `proof_ms`. REQUIRES: no
+  // save is running.
+  void save(const RunState& run, double proof_ms);
   bool running() const { return running_.valid(); }
   bool ready() const;  // whether finish() would not wait
   // Waits for the save that was started last and returns what it did, once; throws its error. Nothing if there is none,
@@ -40,7 +42,10 @@ class Saver {
   std::optional<FinishedSave> finish();
 
  private:
-  FinishedSave write(const RunState& run, const std::vector<TensorPart>& parts, double begin, double stall_ms) const;
+  struct Times {
+    double begin_s, proof_ms, stall_ms;  // stall_ms: below 0 if training waits for all of it
+  };
+  FinishedSave write(const RunState& run, const std::vector<TensorPart>& parts, const Times& times) const;
 
   FileSystem& files_;
   Program& program_;

@@ -23,7 +23,8 @@ StepRange parse_step_range(const std::string& text);
 // Every rank has one and calls before and after each step; all ranks trace or none.
 class StepTrace {
  public:
-  // UserError if the run, which is at step `done` and stops after step `last`, makes none of these steps.
+  // UserError if the run, which is at step `done` and stops after step `last`, does not make all of these steps.
+  // REQUIRES: the first of them is not made yet.
   StepTrace(const StepRange& steps, int64_t done, int64_t last, Ranks& ranks);
 
   Trace& trace() { return trace_; }

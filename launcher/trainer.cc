@@ -22,6 +22,7 @@
 #include "launcher/output_file.h"
 #include "launcher/ranks.h"
 #include "launcher/resume.h"
+#include "launcher/resume_proof.h"
 #include "launcher/run_data.h"
 #include "launcher/run_folder.h"
 #include "launcher/run_log.h"
@@ -72,6 +73,7 @@ class Trainer {
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
     saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
+    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_);
   }
 
   int run() {
@@ -90,8 +92,7 @@ class Trainer {
       log_.say("the run is at step " + std::to_string(step_) + " of " + std::to_string(last) + ": nothing to do");
       return 0;
     }
-    if (options_.trace_steps)
-      ranks_.together("trace", [&] { trace_.emplace(*options_.trace_steps, step_, last, ranks_); });
+    if (options_.trace_steps) prepare_trace(*options_.trace_steps, last);
     start(resumed, last);
     if (trace_) program_->trace(&trace_->trace());
     StepRunner runner(*program_, setup_, config_, *train_data_, ranks_, step_, trace_ ? &trace_->trace() : nullptr);
@@ -162,16 +163,26 @@ class Trainer {
   }
 
   void start(const std::optional<Resumed>& resumed, int64_t last) {
+    program_->run("constants");
+    refresh_weights(*program_);
+    if (resumed)
+      log_.say("resume proof " + (proven_ = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof)));
     ranks_.on_first("start", [&] {
       log_.say(set_aside_after(files_, folder_.path, step_));
       replace_file(files_, folder_.config(), resolved_text(config_));
       log_.open_metrics(folder_.metrics(), step_);
     });
-    program_->run("constants");
-    refresh_weights(*program_);
     tell_start(resumed);
     log_.begin_steps(
         {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_->memory().arena_bytes});
+  }
+
+  // A restarted run has perhaps made them already.
+  void prepare_trace(const StepRange& steps, int64_t last) {
+    if (steps.first <= step_)
+      log_.say("trace: step " + std::to_string(steps.first) + " was made before this start; nothing is traced");
+    else
+      ranks_.together("trace", [&] { trace_.emplace(steps, step_, last, ranks_); });
   }
 
   void tell_start(const std::optional<Resumed>& resumed) {
@@ -193,6 +204,7 @@ class Trainer {
       log_.event("resume", step_,
                  {{"digest", resumed->checkpoint.manifest.root.hex()},
                   {"path", resumed->checkpoint.path},
+                  {"proof", proven_},
                   {"warnings", resumed->warnings}});
     const std::string threads = std::to_string(pool_.threads()) + " compute threads";
     log_.say("model: " + format_count(static_cast<double>(setup_.layout.parameters())) +
@@ -304,12 +316,12 @@ class Trainer {
                  .config_text = resolved_text(config_),
                  .ranks = ranks_.size(),
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
-                 .device_kind = device_kind(),
                  .run_nonce = nonce_,
                  .data_fingerprint = train_data_->fingerprint()};
-    for (const auto& [library, version] : build_facts().libraries) run.library_versions[library] = version;
+    set_device_kind(run);
     finish_save();
-    ranks_.together("save", [&] { saver_->save(run); });
+    run.resume_loss_bits = proof_->loss_bits(step_);
+    ranks_.together("save", [&] { saver_->save(run, proof_->last_ms()); });
     saving_ = true;
   }
 
@@ -320,8 +332,6 @@ class Trainer {
       if (const std::optional<FinishedSave> save = saver_->finish()) log_.save(*save);
     });
   }
-
-  std::string device_kind() const { return std::string(device_->name()) + " " + build_facts().instruction_set; }
 
   RunConfig config_;
   TrainOptions options_;
@@ -339,6 +349,8 @@ class Trainer {
   PosixFiles files_;
   std::optional<Saver> saver_;
   std::optional<StepTrace> trace_;
+  std::optional<ResumeProof> proof_;
+  std::string proven_;  // how the proof of a resume went
   std::string nonce_;
   bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;

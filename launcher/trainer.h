@@ -12,8 +12,9 @@ namespace shardit {
 
 struct TrainOptions {
   std::string run_dir;
-  int64_t steps = 0;            // stop after this many steps of the run; 0: the config's
-  std::string resume = "auto";  // auto, none, or a step
+  int64_t steps = 0;                    // stop after this many steps of the run; 0: the config's
+  std::string resume = "auto";          // auto, none, or a step
+  std::string resume_proof = "strict";  // strict, warn or off (launcher/resume_proof.h)
   bool override_arithmetic = false;
   double stop_after_s = 0;  // 0: never
   std::optional<StepRange> trace_steps;

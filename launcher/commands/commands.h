@@ -6,6 +6,7 @@
 namespace shardit {
 
 void add_train_command(CLI::App& app, Handler& chosen);
+void add_launch_command(CLI::App& app, Handler& chosen);
 void add_sample_command(CLI::App& app, Handler& chosen);
 void add_checkpoint_command(CLI::App& app, Handler& chosen);
 void add_parity_command(CLI::App& app, Handler& chosen);

@@ -1,5 +1,4 @@
 // `shardit train CONFIG …`.
-#include <filesystem>
 #include <iostream>
 
 #include "core/error.h"
@@ -9,17 +8,11 @@
 #include "launcher/ranks.h"
 #include "launcher/run_program.h"
 #include "launcher/threads.h"
+#include "launcher/train_flags.h"
 #include "launcher/trainer.h"
 
 namespace shardit {
 namespace {
-
-struct Flags {
-  std::string config, run_dir, resume = "auto", stop_after, trace_steps, dump_graph;
-  std::vector<std::string> sets;
-  int64_t steps = 0;
-  bool override_arithmetic = false;
-};
 
 // "3h50m", "90m", "45s", "1h": seconds.
 double parse_duration(const std::string& text) {
@@ -43,20 +36,26 @@ void check_resume(const std::string& resume) {
           "--resume: got '" + resume + "', expected auto, none or a step");
 }
 
-RunConfig config_of(const Flags& flags) {
+void check_resume_proof(const std::string& mode) {
+  REQUIRE(mode == "strict" || mode == "warn" || mode == "off",
+          "--resume-proof: got '" + mode + "', expected strict, warn or off");
+}
+
+RunConfig config_of(const TrainFlags& flags) {
   check_resume(flags.resume);
+  check_resume_proof(flags.resume_proof);
   const RunConfig config = load_config(flags.config, flags.sets);
   REQUIRE(config.device() != RunConfig::cuda, "device is cuda: this build has no CUDA; set device to cpu or auto");
   return config;
 }
 
-int run(const Flags& flags, World& world) {
+int run(const TrainFlags& flags, World& world) {
   RunConfig config;
-  TrainOptions options{.run_dir = flags.run_dir,
+  TrainOptions options{.run_dir = flags.run_directory(),
                        .steps = flags.steps,
                        .resume = flags.resume,
+                       .resume_proof = flags.resume_proof,
                        .override_arithmetic = flags.override_arithmetic};
-  if (options.run_dir.empty()) options.run_dir = "runs/" + std::filesystem::path(flags.config).stem().string();
   Ranks(world).together("start", [&] {
     config = config_of(flags);
     options.threads = compute_threads(world.local_size());
@@ -77,27 +76,8 @@ void add_train_command(CLI::App& app, Handler& chosen) {
   CLI::App* command =
       add_subcommand(app, "train", "Trains a model; continues from the newest valid checkpoint of the run directory",
                      "shardit train configs/demo.textproto --set optimizer.lr=1e-4");
-  auto flags = std::make_shared<Flags>();
-  command->add_option("CONFIG", flags->config, "Run config, protobuf text")->required();
-  command->add_option("--run-dir", flags->run_dir,
-                      "Where checkpoints, metrics and samples go; default runs/<config name>");
-  command->add_option("--set", flags->sets, "key.path=value, overrides the config; may be repeated");
-  command
-      ->add_option("--steps", flags->steps,
-                   "Stop after this many steps of the run; schedules still read the config's steps")
-      ->check(CLI::PositiveNumber);
-  command
-      ->add_option("--resume", flags->resume,
-                   "auto: newest valid checkpoint; none: refuse a run directory with checkpoints; or a step")
-      ->capture_default_str();
-  command->add_flag("--override-arithmetic", flags->override_arithmetic,
-                    "Resume although model, data, precision, seed or batch sizes differ");
-  command->add_option("--stop-after", flags->stop_after, "Save and exit 0 after this time, e.g. 3h50m");
-  command->add_option("--trace-steps", flags->trace_steps,
-                      "A:B: write what ran when in these steps, on all ranks, to RUN_DIR/traces, for Perfetto");
-  command->add_option("--dump-graph", flags->dump_graph,
-                      "Print the training graph after a pass (build, differentiate, cast, recompute, fuse, hoist, "
-                      "shard, plan) or the update graph, and exit");
+  auto flags = std::make_shared<TrainFlags>();
+  add_train_flags(*command, *flags);
   command->callback(
       [flags, &chosen] { chosen = [flags] { return run_job([flags](World& world) { return run(*flags, world); }); }; });
 }

@@ -89,10 +89,12 @@ Started::~Started() {
 
 void Started::send(int signal_number) const { kill(pid_, signal_number); }
 
-std::vector<int> Started::ranks() const {
+std::vector<int> Started::ranks() const { return children_of(pid_); }
+
+std::vector<int> children_of(int pid) {
   std::vector<int> found;
-  std::ifstream children("/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children");
-  for (int pid; children >> pid;) found.push_back(pid);
+  std::ifstream children("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
+  for (int child; children >> child;) found.push_back(child);
   return found;
 }
 

@@ -34,6 +34,7 @@ class Started {
   Started(const Started&) = delete;
 
   void send(int signal_number) const;
+  int pid() const { return pid_; }
   std::vector<int> ranks() const;  // process numbers of what mpirun started
   bool running();
   int64_t peak_memory_bytes() const;  // so far; 0 if it has ended
@@ -44,6 +45,8 @@ class Started {
   bool ended_ = false;
   std::string out_, err_;  // files
 };
+
+std::vector<int> children_of(int pid);
 
 Ran run(const Words& arguments, const Surroundings& surroundings = {});
 

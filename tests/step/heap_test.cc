@@ -85,6 +85,18 @@ TEST_P(Heap, IsLeftAloneByEveryNode) {
   for (size_t i = 0; i < found; ++i) ADD_FAILURE() << guilty[i] << " uses the heap";
 }
 
+TEST_P(Heap, IsLeftAloneByTheResumeProof) {
+  const RunConfig config = test::tiny_config(GetParam().second);
+  const RunSetup setup = make_setup(config);
+  test::TinyRun run(config, compile_run(setup, run_program_options(config, setup), 2), 2);
+  run.step();
+  ours = 0;
+  counting = true;
+  run.program().run("resume_proof");
+  counting = false;
+  EXPECT_EQ(ours, 0);
+}
+
 TEST(HeapCounter, CountsWhatItShould) {
   ours = libraries = 0;
   counting = true;
