@@ -1,7 +1,5 @@
 #include "dist/mpi_world.h"
 
-#include <mpi.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <list>
@@ -11,25 +9,11 @@
 #include "core/error.h"
 #include "dist/collectives.h"
 #include "dist/launch_environment.h"
+#include "dist/mpi_call.h"
 #include "dist/side_channel.h"
 
 namespace shardit {
 namespace {
-
-std::string text_of(int code) {
-  char text[MPI_MAX_ERROR_STRING] = "";
-  int length = 0;
-  MPI_Error_string(code, text, &length);
-  return text;
-}
-
-// `what` is evaluated only on failure.
-#define MPI_REQUIRE(call, what)                                                                           \
-  do {                                                                                                    \
-    if (const int code = (call); code != MPI_SUCCESS)                                                     \
-      throw CommError(std::string(#call).substr(0, std::string(#call).find('(')) + ", " + (what) + ": " + \
-                      text_of(code));                                                                     \
-  } while (false)
 
 // MPI itself: from the first call of it to the last.
 class Session {

@@ -1,0 +1,63 @@
+// `shardit bench`: alone and under mpirun, on sizes of a second.
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/program.h"
+
+namespace shardit {
+namespace {
+
+using Json = nlohmann::json;
+
+Words bench(const std::string& what, const Words& more = {}) {
+  Words words = {"bench", what};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Json json_in(const std::string& path) { return Json::parse(bytes_of_file(path)); }
+
+void expect_comm_report(const Ran& ran, const std::string& json, int ranks) {
+  ASSERT_TRUE(succeeds(ran));
+  EXPECT_TRUE(contains(ran.out, std::to_string(ranks) + " ranks"));
+  EXPECT_TRUE(contains(ran.out, "Look at bus GB/s"));
+  const Json report = json_in(json);
+  EXPECT_EQ(report.at("ranks"), ranks);
+  EXPECT_EQ(report.at("points").size(), 8u) << "four collectives at 1 and 4 KiB";
+  for (const Json& point : report.at("points")) {
+    EXPECT_GT(point.at("best_us"), 0);
+    EXPECT_GT(point.at("library_median_us"), 0);
+    const double factor = point.at("op") == "broadcast" ? 1 : (ranks - 1.0) / ranks;
+    EXPECT_NEAR(point.at("bus_gb_per_s"), point.at("algorithm_gb_per_s").get<double>() * factor, 1e-9);
+  }
+  EXPECT_GT(report.at("link").at("gb_per_s"), 0);
+}
+
+TEST(BenchComm, AloneStartsMpirun) {
+  const TestFolder folder;
+  const Ran ran = run(bench("comm", {"--max-bytes", "4KiB", "--json", folder / "comm.json"}));
+  expect_comm_report(ran, folder / "comm.json", 2);
+}
+
+TEST(BenchComm, UnderMpirunUsesTheJobsRanks) {
+  const TestFolder folder;
+  const Ran ran = run(bench("comm", {"--max-bytes", "4096", "--json", folder / "comm.json"}), {.ranks = 3});
+  expect_comm_report(ran, folder / "comm.json", 3);
+}
+
+TEST(BenchComm, RefusesWhatCannotBeMeasured) {
+  EXPECT_TRUE(fails(run(bench("comm", {"--ranks", "1"})), 2, {"one rank has nobody to send to", "2 or more"}));
+  EXPECT_TRUE(fails(run(bench("comm", {"--max-bytes", "1000"})), 2, {"--max-bytes", "1024"}));
+  EXPECT_TRUE(fails(run(bench("comm", {"--json", "/nowhere/comm.json"})), 2, {"/nowhere"}));
+  EXPECT_TRUE(fails(run(bench("comm"), {.environment = {{"PATH", "/nowhere"}}}), 2, {"mpirun", "PATH"}));
+  const Ran job = run(bench("comm", {"--ranks", "2"}), {.ranks = 2});
+  EXPECT_EQ(job.code, 2);
+  EXPECT_TRUE(contains(job.err, "the job's ranks are used"));
+}
+
+TEST(Bench, UnknownBenchmarksNameTheReal) {
+  EXPECT_TRUE(fails(run(bench("everything")), 2, {"unknown command", "comm"}));
+  EXPECT_TRUE(fails(run({"bench"}), 2, {"needs a command", "comm"}));
+}
+
+}  // namespace
+}  // namespace shardit
