@@ -3,16 +3,23 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "core/error.h"
 #include "dist/launch_environment.h"
 #include "dist/mpi_world.h"
+#include "launcher/bench_checkpoint.h"
 #include "launcher/bench_comm.h"
 #include "launcher/commands/commands.h"
+#include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/job.h"
 #include "launcher/mpirun.h"
 #include "launcher/output_file.h"
+#include "launcher/progress.h"
+#include "launcher/ranks.h"
+#include "launcher/signals.h"
+#include "launcher/threads.h"
 
 namespace shardit {
 namespace {
@@ -107,13 +114,79 @@ void add_comm(CLI::App& bench, Handler& chosen) {
       [flags, ranks, &chosen] { chosen = [flags, given = ranks->count() > 0] { return run_comm(*flags, given); }; });
 }
 
+// ---- checkpoint --------------------------------------------------------------------------------------------------
+
+struct CheckpointFlags {
+  std::string config, dir = ".", json;
+  Words sets;
+};
+
+void print_report(const CheckpointReport& r, int rounds) {
+  const auto row = [&](const char* name, double ms) {
+    std::printf("%-12s %10s %8.2f GB/s\n", name, format_ms(ms).c_str(), r.gb_per_s(ms));
+  };
+  std::printf("state of %s on %d rank%s; medians of %d rounds in turn, by the slowest rank\n",
+              format_bytes(static_cast<double>(r.bytes)).c_str(), r.ranks, r.ranks == 1 ? "" : "s", rounds);
+  row("save", r.median.save_ms);
+  row("plain write", r.median.plain_ms);
+  row("load", r.median.load_ms);
+  row("verify", r.median.verify_ms);
+  std::printf("a save reaches %.0f %% of a plain write and fsync of as many bytes; 90 %% and more is good\n",
+              100 * r.write_fraction());
+  std::printf("training stalls %s (the first time %s), %.2f times one copy of a shard, %s; up to 1.2 is good\n",
+              format_ms(r.median.stall_ms).c_str(), format_ms(r.first.stall_ms).c_str(), r.stall_fraction(),
+              format_ms(r.median.copy_ms).c_str());
+  std::printf("load and verify read from the page cache\n");
+}
+
+int bench_checkpoint(const CheckpointFlags& flags, World& world) {
+  RunConfig config;
+  CheckpointBenchOptions options{.dir = flags.dir};
+  Ranks(world).together("start", [&] {
+    config = load_config(flags.config, flags.sets);
+    options.threads = compute_threads(world.local_size());
+    if (!flags.json.empty()) check_output_file(flags.json);
+  });
+  const bool speaks = world.rank() == 0;
+  catch_stop_signals(speaks);
+  const Screen screen = Screen::standard_output();
+  std::optional<ProgressBar> bar;
+  if (speaks && screen.terminal) bar.emplace(screen, "saving", options.rounds, "rounds");
+  const std::optional<CheckpointReport> report =
+      measure_checkpoints(config, options, world, [&](int round) { bar ? bar->update(round) : void(); });
+  bar.reset();
+  if (!speaks) return 0;
+  if (!report) return std::printf("stopped by a signal: nothing was written\n"), 0;
+  print_report(*report, options.rounds);
+  if (!flags.json.empty()) write_json(flags.json, to_json(*report));
+  return 0;
+}
+
+void add_checkpoint(CLI::App& bench, Handler& chosen) {
+  CLI::App* command = add_subcommand(
+      bench, "checkpoint", "Saves and loads the state of a config, beside a plain write and a copy of as many bytes",
+      "shardit bench checkpoint configs/demo.textproto --dir /data");
+  auto flags = std::make_shared<CheckpointFlags>();
+  command->add_option("CONFIG", flags->config, "Run config, protobuf text")->required();
+  command->add_option("--set", flags->sets, "key.path=value, overrides the config; may be repeated");
+  command->add_option("--dir", flags->dir, "On which disk; a folder is made there, and removed")
+      ->capture_default_str()
+      ->check(CLI::ExistingDirectory);
+  add_json_flag(command, flags->json);
+  command->callback([flags, &chosen] {
+    chosen = [flags] { return run_job([flags](World& world) { return bench_checkpoint(*flags, world); }); };
+  });
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Handler& chosen) {
-  CLI::App* command = add_subcommand(app, "bench", "Measures collectives, in numbers that can be compared",
-                                     "shardit bench comm --ranks 2");
+  CLI::App* command =
+      add_subcommand(app, "bench", "Measures collectives and checkpoints, in numbers that can be compared",
+                     "shardit bench comm --ranks 2");
   command->require_subcommand(1);
   add_comm(*command, chosen);
+  add_checkpoint(*command, chosen);
 }
 
 }  // namespace shardit

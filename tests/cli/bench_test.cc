@@ -1,4 +1,9 @@
 // `shardit bench`: alone and under mpirun, on sizes of a second.
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
@@ -52,6 +57,49 @@ TEST(BenchComm, RefusesWhatCannotBeMeasured) {
   const Ran job = run(bench("comm", {"--ranks", "2"}), {.ranks = 2});
   EXPECT_EQ(job.code, 2);
   EXPECT_TRUE(contains(job.err, "the job's ranks are used"));
+}
+
+TEST(BenchCheckpoint, SavesTheStateOfTheConfigAndLeavesNothing) {
+  const int64_t parameters = Json::parse(run({"plan", tiny_config(), "--json"}).out).at("parameters");
+  for (int ranks : {0, 2, 3}) {
+    const TestFolder folder, disk;
+    const Ran ran = run(bench("checkpoint", {tiny_config(), "--dir", disk.path.string(), "--json", folder / "c.json",
+                                             "--set", "parallel.zero_stage=2"}),
+                        {.ranks = ranks});
+    ASSERT_TRUE(succeeds(ran));
+    const Json report = json_in(folder / "c.json");
+    EXPECT_EQ(report.at("ranks"), std::max(ranks, 1));
+    EXPECT_EQ(report.at("bytes"), 4 * 5 * parameters) << "masters, moments, two EMAs";
+    for (const char* key : {"write_gb_per_s", "plain_write_gb_per_s", "write_fraction", "stall_ms", "copy_ms",
+                            "stall_fraction", "load_gb_per_s", "verify_gb_per_s"})
+      EXPECT_GT(report.at(key), 0) << key;
+    EXPECT_TRUE(std::filesystem::is_empty(disk.path));
+  }
+}
+
+TEST(BenchCheckpoint, ASignalEndsItAndLeavesNothing) {
+  const TestFolder disk;
+  Started job(bench("checkpoint", {tiny_config(), "--dir", disk.path.string(), "--set", "model.hidden_size=200",
+                                   "--set", "model.depth=8"}));
+  while (std::filesystem::is_empty(disk.path) && job.running()) usleep(1000);
+  job.send(SIGTERM);
+  const Ran ran = job.wait();
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_TRUE(contains(ran.out, "stopped by a signal"));
+  EXPECT_TRUE(std::filesystem::is_empty(disk.path));
+}
+
+TEST(BenchCheckpoint, AFullDiskIsTold) {
+  const TestFolder disk;
+  const Ran ran =
+      run(bench("checkpoint", {tiny_config(), "--dir", disk.path.string()}), {.largest_file_bytes = 100000});
+  EXPECT_TRUE(fails(ran, 4, {"rank-00000.safetensors", "ulimit -f"}));
+  EXPECT_TRUE(std::filesystem::is_empty(disk.path));
+}
+
+TEST(BenchCheckpoint, RefusesWhatCannotBeMeasured) {
+  EXPECT_TRUE(fails(run(bench("checkpoint", {tiny_config(), "--dir", "/nowhere"})), 2, {"/nowhere"}));
+  EXPECT_TRUE(fails(run(bench("checkpoint", {"nothing.textproto"})), 2, {"nothing.textproto"}));
 }
 
 TEST(Bench, UnknownBenchmarksNameTheReal) {
