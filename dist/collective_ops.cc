@@ -89,5 +89,9 @@ Value all_gather(Value part, const Group& group, const std::string& label) {
 Value all_to_all(Value whole, const Group& group, const std::string& label) {
   return add_collective(all_to_all_card, whole, group, label);
 }
+int ranks_of_collective(const Node& node) {
+  const auto* attrs = dynamic_cast<const GroupAttrs*>(node.attrs.get());
+  return attrs ? attrs->group.size : 1;
+}
 
 }  // namespace shardit

@@ -18,4 +18,7 @@ Value all_gather(Value part, const Group& group, const std::string& label);
 // (size * n) on every rank -> (size * n): part p is what rank p had as its part number `rank`.
 Value all_to_all(Value whole, const Group& group, const std::string& label);
 
+// The ranks among which a node moves bytes: 1 if it is no collective.
+int ranks_of_collective(const Node& node);
+
 }  // namespace shardit
