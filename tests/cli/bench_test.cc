@@ -102,8 +102,51 @@ TEST(BenchCheckpoint, RefusesWhatCannotBeMeasured) {
   EXPECT_TRUE(fails(run(bench("checkpoint", {"nothing.textproto"})), 2, {"nothing.textproto"}));
 }
 
+void expect_points(const Json& points, const std::vector<int>& ranks, const std::vector<int>& images) {
+  ASSERT_EQ(points.size(), ranks.size());
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    const Json& p = points[i];
+    EXPECT_EQ(p.at("ranks"), ranks[i]);
+    EXPECT_NEAR(p.at("images_per_s").get<double>() * p.at("step_ms").get<double>() / 1e3, images[i], 1e-6);
+    EXPECT_GE(p.at("exposed_ms"), 0);
+    EXPECT_GT(p.at("efficiency"), 0);
+    EXPECT_GT(p.at("predicted_efficiency"), 0);
+  }
+  EXPECT_EQ(points[0].at("efficiency"), 1);
+}
+
+TEST(BenchScaling, AloneStartsAJobForEveryTurn) {
+  const TestFolder folder;
+  const Ran ran =
+      run(bench("scaling", {tiny_config(), "--ranks", "1,2", "--steps", "3", "--turns", "1", "--set",
+                            "parallel.zero_stage=2", "--json", folder / "s.json", "--svg", folder / "s.svg"}));
+  ASSERT_TRUE(succeeds(ran));
+  EXPECT_TRUE(contains(ran.out, "strong scaling of"));
+  expect_points(json_in(folder / "s.json"), {1, 2}, {36, 36});
+  EXPECT_TRUE(contains(bytes_of_file(folder / "s.svg"), ">measured<"));
+}
+
+TEST(BenchScaling, InAJobUsesGroupsOfItsRanks) {
+  const TestFolder folder;
+  const Ran ran = run(bench("scaling", {tiny_config(), "--weak", "--steps", "3", "--turns", "2", "--set",
+                                        "parallel.zero_stage=3", "--json", folder / "s.json"}),
+                      {.ranks = 3});
+  ASSERT_TRUE(succeeds(ran));
+  expect_points(json_in(folder / "s.json"), {1, 2, 3}, {36, 72, 108});
+}
+
+TEST(BenchScaling, RefusesWhatCannotBeMeasured) {
+  EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--ranks", "1,5"})), 2,
+                    {"5 ranks do not divide the step's 12 micro-batches", "start 1, 2, 3, 4, 6, 12 ranks"}));
+  EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--weak", "--strong"})), 2, {"--strong"}));
+  EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--svg", "/nowhere/s.svg"})), 2, {"/nowhere"}));
+  const Ran job = run(bench("scaling", {tiny_config(), "--ranks", "4"}), {.ranks = 2});
+  EXPECT_EQ(job.code, 2);
+  EXPECT_TRUE(contains(job.err, "--ranks 4: the job has 2 ranks"));
+}
+
 TEST(Bench, UnknownBenchmarksNameTheReal) {
-  EXPECT_TRUE(fails(run(bench("everything")), 2, {"unknown command", "comm"}));
+  EXPECT_TRUE(fails(run(bench("everything")), 2, {"unknown command", "comm", "checkpoint", "scaling"}));
   EXPECT_TRUE(fails(run({"bench"}), 2, {"needs a command", "comm"}));
 }
 
