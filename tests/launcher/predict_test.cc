@@ -46,6 +46,22 @@ TEST(Predict, OneRankIsTheSumOfItsKernelsAndWaitsForNobody) {
   EXPECT_EQ(one.total_exposed_ms(), 0);
 }
 
+// The first round of a step may be another graph; each further one adds the same.
+TEST(Predict, EveryRoundCountsOnceAtEveryStage) {
+  Measured paced = measured();
+  paced.link = {.step_us = 1e6, .gb_per_s = 1e6};  // beside a second for every collective, nothing else counts
+  for (int stage : {0, 2, 3}) {
+    std::vector<double> ms;
+    for (int rounds : {1, 2, 3}) {
+      RunConfig config = small_config(stage);
+      config.set_global_batch_size(2 * 2 * rounds);
+      ms.push_back(predict_step(config, 2, paced, 1).ms);
+    }
+    EXPECT_GT(ms[1] - ms[0], 1000) << "stage " << stage;
+    EXPECT_NEAR(ms[2] - ms[1], ms[1] - ms[0], 50) << "stage " << stage;
+  }
+}
+
 TEST(Predict, AFreeLinkSharesTheRoundsOut) {
   const double one = predict_step(small_config(0), 1, measured(), 1).ms;
   for (int ranks : {2, 4}) {
