@@ -22,6 +22,7 @@
 #include "launcher/output_file.h"
 #include "launcher/progress.h"
 #include "launcher/ranks.h"
+#include "launcher/run_data.h"
 #include "launcher/run_setup.h"
 #include "launcher/threads.h"
 
@@ -53,6 +54,7 @@ RunConfig check_scaling(const ScalingFlags& flags, const std::vector<int>& count
   if (!flags.json.empty()) check_output_file(flags.json);
   if (!flags.svg.empty()) check_output_file(flags.svg);
   const RunConfig config = load_config(flags.config, flags.sets);
+  open_dataset(config, Split::kTrain);
   for (int n : counts) {
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
     make_setup(scaled(config, flags.scaling(), n), plan_mesh(n, 0, replicas));
