@@ -223,17 +223,20 @@ class SavedState {
   std::optional<Saver> saver_;
 };
 
-CheckpointRound median_of(const std::vector<CheckpointRound>& rounds) {
+// Every time on its own.
+CheckpointRound over(const std::vector<CheckpointRound>& rounds, double (*typical)(std::vector<double>)) {
   CheckpointRound result;
   for (double CheckpointRound::*ms :
        {&CheckpointRound::save_ms, &CheckpointRound::stall_ms, &CheckpointRound::plain_ms, &CheckpointRound::copy_ms,
         &CheckpointRound::load_ms, &CheckpointRound::verify_ms}) {
     std::vector<double> values;
     for (const CheckpointRound& round : rounds) values.push_back(round.*ms);
-    result.*ms = median(values);
+    result.*ms = typical(std::move(values));
   }
   return result;
 }
+
+double least(std::vector<double> values) { return *std::min_element(values.begin(), values.end()); }
 
 }  // namespace
 
@@ -248,7 +251,8 @@ std::optional<CheckpointReport> measure_checkpoints(const RunConfig& config, con
     rounds.push_back(state.run_round(round));
     if (state.ranks().any("stop", stop_requested())) return std::nullopt;
   }
-  report.median = median_of(rounds);
+  report.median = over(rounds, median);
+  report.best = over(rounds, least);
   return report;
 }
 
@@ -259,6 +263,9 @@ Json to_json(const CheckpointReport& r) {
           {"write_gb_per_s", r.gb_per_s(r.median.save_ms)},
           {"plain_write_gb_per_s", r.gb_per_s(r.median.plain_ms)},
           {"write_fraction", r.write_fraction()},
+          {"best_write_gb_per_s", r.gb_per_s(r.best.save_ms)},
+          {"best_plain_write_gb_per_s", r.gb_per_s(r.best.plain_ms)},
+          {"best_write_fraction", r.best_write_fraction()},
           {"stall_ms", r.median.stall_ms},
           {"copy_ms", r.median.copy_ms},
           {"stall_fraction", r.stall_fraction()},

@@ -138,8 +138,9 @@ TEST(BenchScaling, InAJobUsesGroupsOfItsRanks) {
 TEST(BenchScaling, RefusesWhatCannotBeMeasured) {
   EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--ranks", "1,5"})), 2,
                     {"5 ranks do not divide the step's 12 micro-batches", "start 1, 2, 3, 4, 6, 12 ranks"}));
-  EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--set", "data.kind=idx", "--set", "data.path=/nowhere"})), 2,
-                    {"/nowhere"}));
+  EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--set", "data.images=", "--set", "data.kind=idx", "--set",
+                                          "data.path=/nowhere"})),
+                    2, {"/nowhere"}));
   EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--weak", "--strong"})), 2, {"--strong"}));
   EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--svg", "/nowhere/s.svg"})), 2, {"/nowhere"}));
   const Ran job = run(bench("scaling", {tiny_config(), "--ranks", "4"}), {.ranks = 2});
