@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "checkpoints/file_system.h"
 #include "core/dtype.h"
+#include "core/pool.h"
 #include "core/shape.h"
 
 namespace shardit {
@@ -61,7 +63,8 @@ class SafetensorsWriter {
                     const Metadata& metadata);
 
   const std::vector<StoredTensor>& tensors() const { return tensors_; }  // with their offsets
-  void write(const void* data, int64_t bytes);                           // the next bytes, tensor after tensor
+  // The next bytes, tensor after tensor. They are summed up, and `meanwhile` is called, while the file takes them.
+  void write(const void* data, int64_t bytes, const std::function<void()>& meanwhile = nullptr);
   void finish();  // REQUIRES: all bytes were written. Syncs and closes.
 
   int64_t bytes() const { return bytes_; }  // written so far, header included
@@ -70,6 +73,7 @@ class SafetensorsWriter {
  private:
   std::vector<StoredTensor> tensors_;
   std::unique_ptr<OutputFile> file_;
+  Pool pool_{2};  // one writes, one sums up
   int64_t bytes_ = 0;
   uint32_t crc_ = 0;
 };

@@ -10,6 +10,8 @@
 namespace shardit {
 namespace {
 
+constexpr int64_t kWorthAThread = 128 << 10;  // bytes: below, waking one takes longer than summing up
+
 void append_length(std::string& text, uint64_t length) {
   for (int i = 0; i < 8; ++i) text.push_back(static_cast<char>(length >> (8 * i)));
 }
@@ -53,9 +55,16 @@ SafetensorsWriter::SafetensorsWriter(FileSystem& files, const std::string& path,
   write(header.data(), static_cast<int64_t>(header.size()));
 }
 
-void SafetensorsWriter::write(const void* data, int64_t bytes) {
-  file_->write(data, bytes);
-  crc_ = shardit::crc32c(data, bytes, crc_);
+void SafetensorsWriter::write(const void* data, int64_t bytes, const std::function<void()>& meanwhile) {
+  const auto sum_up = [&] {
+    crc_ = shardit::crc32c(data, bytes, crc_);
+    if (meanwhile) meanwhile();
+  };
+  const auto write_or_sum = [&](int64_t tile, int) { tile == 0 ? file_->write(data, bytes) : sum_up(); };
+  if (bytes >= kWorthAThread)
+    pool_.run(2, write_or_sum);
+  else
+    for (int tile : {0, 1}) write_or_sum(tile, 0);
   bytes_ += bytes;
 }
 

@@ -46,8 +46,7 @@ ChunkSum write_part(SafetensorsWriter& writer, const TensorPart& part, int64_t s
   for (int64_t first = part.first; first < end; first += slice) {
     const int64_t count = std::min(slice, end - first);
     const void* data = source(part, first, count);
-    sum += hash_chunks(data, part.dtype, first, count);
-    writer.write(data, count * element);
+    writer.write(data, count * element, [&] { sum += hash_chunks(data, part.dtype, first, count); });
   }
   return sum;
 }

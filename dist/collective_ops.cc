@@ -115,5 +115,9 @@ Value all_to_all(Value whole, const Group& group, const std::string& label) {
 Value reduce_scatter(Value whole, const Group& group, const std::string& label) {
   return add_collective(reduce_scatter_card, whole, group, label);
 }
+int ranks_of_collective(const Node& node) {
+  const auto* attrs = dynamic_cast<const GroupAttrs*>(node.attrs.get());
+  return attrs ? attrs->group.size : 1;
+}
 
 }  // namespace shardit

@@ -21,4 +21,7 @@ Value all_to_all(Value whole, const Group& group, const std::string& label);
 // fp32 (size * n) on every rank -> (n): the sum over ranks of their parts number `rank`, in whatever order is fastest.
 Value reduce_scatter(Value whole, const Group& group, const std::string& label);
 
+// The ranks among which a node moves bytes: 1 if it is no collective.
+int ranks_of_collective(const Node& node);
+
 }  // namespace shardit

@@ -1,35 +1,20 @@
 #include "dist/mpi_world.h"
 
-#include <mpi.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <list>
+#include <map>
 
 #include <glog/logging.h>
 
 #include "core/error.h"
 #include "dist/collectives.h"
 #include "dist/launch_environment.h"
+#include "dist/mpi_call.h"
 #include "dist/side_channel.h"
 
 namespace shardit {
 namespace {
-
-std::string text_of(int code) {
-  char text[MPI_MAX_ERROR_STRING] = "";
-  int length = 0;
-  MPI_Error_string(code, text, &length);
-  return text;
-}
-
-// `what` is evaluated only on failure.
-#define MPI_REQUIRE(call, what)                                                                           \
-  do {                                                                                                    \
-    if (const int code = (call); code != MPI_SUCCESS)                                                     \
-      throw CommError(std::string(#call).substr(0, std::string(#call).find('(')) + ", " + (what) + ": " + \
-                      text_of(code));                                                                     \
-  } while (false)
 
 // MPI itself: from the first call of it to the last.
 class Session {
@@ -208,12 +193,15 @@ class MpiWorld final : public World {
     MPI_REQUIRE(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank(), MPI_INFO_NULL, &node), "at start");
     MPI_Comm_rank(node, &local_rank_);
     MPI_Comm_size(node, &local_size_);
+    node_ = rank();
+    MPI_REQUIRE(MPI_Bcast(&node_, 1, MPI_INT, 0, node), "at start");
   }
 
   int rank() const override { return session_->rank; }
   int size() const override { return session_->size; }
   int local_rank() const override { return local_rank_; }
   int local_size() const override { return local_size_; }
+  int node() const override { return node_; }
 
   using World::make_group;
   std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int>& ranks) override {
@@ -221,7 +209,7 @@ class MpiWorld final : public World {
     CHECK(me != ranks.end()) << "rank " << rank() << " makes a group " << name << " that it is not in";
     const GroupPlace place{name, static_cast<int>(me - ranks.begin()), static_cast<int>(ranks.size())};
     CallLog::Group& calls = calls_->make_group(name, ranks);
-    const int tag = groups_++;
+    const int tag = groups_[ranks]++;
     std::unique_ptr<Transport> transport;
     if (place.size > 1) transport = std::make_unique<MpiTransport>(session_, make_comm(name, ranks, tag), ranks);
     calls.finish();
@@ -255,8 +243,8 @@ class MpiWorld final : public World {
   }
 
   const std::shared_ptr<Session> session_;
-  int local_rank_ = 0, local_size_ = 1;
-  int groups_ = 0;
+  int local_rank_ = 0, local_size_ = 1, node_ = 0;
+  std::map<std::vector<int>, int> groups_;  // of these ranks, so far
 };
 
 }  // namespace

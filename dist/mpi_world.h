@@ -13,4 +13,8 @@ namespace shardit {
 // threads, or if it does not see all processes that were started.
 std::unique_ptr<World> make_mpi_world(int* argc, char*** argv);
 
+// All ranks once more, with the MPI library's own collectives (mpi_library.cc): what ours are measured against. Calls
+// of at most 2 GiB per part. Collective; REQUIRES: an MpiWorld that outlives it.
+std::unique_ptr<Communicator> make_mpi_library_group();
+
 }  // namespace shardit

@@ -18,6 +18,7 @@ class SingleWorld final : public World {
   int size() const override { return 1; }
   int local_rank() const override { return 0; }
   int local_size() const override { return 1; }
+  int node() const override { return 0; }
 
   using World::make_group;
   std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int>& ranks) override {

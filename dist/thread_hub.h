@@ -54,7 +54,7 @@ class Hub {
  public:
   Hub(int size, const ThreadWorldOptions& options) : size(size), options(options), told_(size) {}
 
-  // The n-th group that a rank makes: found, or made by the first of its members that asks.
+  // The n-th group of these ranks: found, or made by the first of them that asks.
   std::shared_ptr<SharedGroup> group(int64_t n, const std::string& name, const std::vector<int>& ranks) {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<SharedGroup>& shared = groups_[{n, name, ranks}];

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <map>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -93,8 +94,9 @@ class ThreadWorld final : public World {
 
   int rank() const override { return rank_; }
   int size() const override { return hub_->size; }
-  int local_rank() const override { return rank_ % node(); }
-  int local_size() const override { return std::min(node(), size() - rank_ / node() * node()); }
+  int local_rank() const override { return rank_ % per_node(); }
+  int node() const override { return rank_ / per_node() * per_node(); }
+  int local_size() const override { return std::min(per_node(), size() - node()); }
 
   using World::make_group;
   std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int>& ranks) override {
@@ -102,7 +104,7 @@ class ThreadWorld final : public World {
     CHECK(me != ranks.end()) << "rank " << rank_ << " makes a group " << name << " that it is not in";
     const GroupPlace place{name, static_cast<int>(me - ranks.begin()), static_cast<int>(ranks.size())};
     CallLog::Group& calls = calls_->make_group(name, ranks);
-    const auto shared = hub_->group(groups_++, name, ranks);
+    const auto shared = hub_->group(groups_[ranks]++, name, ranks);
     std::unique_ptr<Transport> transport;
     if (place.size > 1) transport = thread_world::make_transport(hub_, shared, place.rank);
     calls.finish();
@@ -114,11 +116,11 @@ class ThreadWorld final : public World {
   void abort(int, const std::string& why) override { hub_->end(rank_, why); }
 
  private:
-  int node() const { return hub_->options.local_size > 0 ? hub_->options.local_size : size(); }
+  int per_node() const { return hub_->options.local_size > 0 ? hub_->options.local_size : size(); }
 
   const std::shared_ptr<Hub> hub_;
   const int rank_;
-  int64_t groups_ = 0;
+  std::map<std::vector<int>, int64_t> groups_;  // of these ranks, so far
   const std::shared_ptr<std::atomic<int64_t>> calls_made_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 

@@ -3,6 +3,7 @@
 //   SingleWorld    one rank, no transport
 //   ThreadWorld    every rank a thread of this process: for tests, with injected delays, drops and kills
 //   MpiWorld       every rank a process, started by mpirun or srun
+//   SubWorld       the first ranks of any of these (sub_world.h)
 #pragma once
 
 #include <memory>
@@ -23,9 +24,10 @@ class World {
   virtual int size() const = 0;
   virtual int local_rank() const = 0;  // among the ranks of this node
   virtual int local_size() const = 0;
+  virtual int node() const = 0;  // this rank's, named by the lowest rank on it
 
   // A communicator among `ranks` (world numbers, ascending, this rank among them); its rank i is ranks[i]. Collective
-  // over the whole world: every rank calls it with the group it belongs to, all in the same order, under one name.
+  // among those: each calls it with the same ranks and name, and makes the groups that it is in in one order.
   virtual std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int>& ranks) = 0;
 
   // A communicator among all ranks.
@@ -42,6 +44,8 @@ class World {
 
  protected:
   explicit World(int rank) : calls_(std::make_shared<CallLog>(rank)) {}
+  explicit World(std::shared_ptr<CallLog> calls) : calls_(std::move(calls)) {}
+  static std::shared_ptr<CallLog> log_of(const World& world) { return world.calls_; }
   const std::shared_ptr<CallLog> calls_;  // communicators keep it as well
 };
 

@@ -145,13 +145,14 @@ std::string draw_axes(const Chart& chart, const Axes& axes) {
     svg += line(kLeft, y, kWidth - kRight, y, "grid") + text_at(kLeft - 7, y + 4, "tick y", tick_text(tick));
   }
   for (double tick : axes.x.ticks(6)) {
+    if (std::abs(tick - std::round(tick)) > 1e-6) continue;  // x counts
     const double x = axes.x(tick);
     svg += line(x, kHeight - kBottom, x, kHeight - kBottom + 4, "axis") +
            text_at(x, kHeight - 8, "tick x", tick_text(tick));
   }
   svg += line(kLeft, kHeight - kBottom, kWidth - kRight, kHeight - kBottom, "axis");
   svg += text_at(kLeft - 48, 11, "unit", chart.unit);
-  return svg + text_at(kLeft - 48, kHeight - 8, "unit", "step");
+  return svg + text_at(kLeft - 48, kHeight - 8, "unit", chart.x_unit);
 }
 
 std::string draw_marks(const Chart& chart, const Axes& axes) {
@@ -189,30 +190,73 @@ std::string scale_attributes(const Axes& axes) {
          number(kWidth - kRight) + "\"";
 }
 
+// What can be drawn of it.
+Chart drawable(Chart chart) {
+  for (Series& s : chart.series) s.points = finite(s.points);
+  std::erase_if(chart.series, [](const Series& s) { return s.points.empty(); });
+  return chart;
+}
+
+// Axes, curves and marks, in pixels of the plot.
+std::string draw_plot(const Chart& chart, const Axes& axes) {
+  std::string plot;
+  if (chart.stacked)
+    plot = draw_stack(chart.series, axes);
+  else
+    for (const Series& s : chart.series) plot += s.look == Series::kBand ? draw_band(s, axes) : draw_line(s, axes);
+  // A nested <svg> clips what leaves the frame, without an id that would have to be unique on the page. Dots on its
+  // sides stay whole.
+  constexpr double kDot = 4;
+  const std::string box[] = {number(kLeft - kDot), number(kTop), number(kWidth - kLeft - kRight + 2 * kDot),
+                             number(kHeight - kTop - kBottom)};
+  const std::string clipped = "<svg x=\"" + box[0] + "\" y=\"" + box[1] + "\" width=\"" + box[2] + "\" height=\"" +
+                              box[3] + "\" viewBox=\"" + box[0] + " " + box[1] + " " + box[2] + " " + box[3] + "\">" +
+                              plot + "</svg>";
+  return draw_axes(chart, axes) + clipped + draw_marks(chart, axes);
+}
+
+// In a row, above a file's plot.
+std::string draw_svg_legend(const Chart& chart, double x, double y) {
+  constexpr double kLetter = 6.5;  // about as wide
+  std::string svg;
+  for (const Series& s : chart.series) {
+    svg += line(x, y - 4, x + 22, y - 4, ("line s" + std::to_string(s.style)).c_str()) +
+           text_at(x + 28, y, "unit", s.name);
+    x += 50 + kLetter * static_cast<double>(s.name.size());
+  }
+  return svg;
+}
+
+// The page's colours and dashes, for a file that has no page around it.
+constexpr const char* kFileStyle =
+    "text{font:12px system-ui,sans-serif;fill:#5b6570}.title{font-size:15px;font-weight:600;fill:#1b1f24}"
+    ".y{text-anchor:end}.x{text-anchor:middle}.grid{stroke:#e3e6ea}.axis,.mark{stroke:#5b6570}"
+    ".line{fill:none;stroke-width:2}.s0{stroke:#0072b2}.s1{stroke:#d55e00;stroke-dasharray:8 4}"
+    ".s2{stroke:#009e73;stroke-dasharray:2 4}.dot{stroke:none}.dot.s0{fill:#0072b2}.dot.s1{fill:#d55e00}";
+
 }  // namespace
 
 std::string draw_chart(const Chart& chart) {
-  Chart drawn = chart;
-  for (Series& s : drawn.series) s.points = finite(s.points);
-  std::erase_if(drawn.series, [](const Series& s) { return s.points.empty(); });
+  const Chart drawn = drawable(chart);
   if (drawn.series.empty()) return "";
   const Axes axes = fit(drawn);
-  std::string plot;
-  if (drawn.stacked)
-    plot = draw_stack(drawn.series, axes);
-  else
-    for (const Series& s : drawn.series) plot += s.look == Series::kBand ? draw_band(s, axes) : draw_line(s, axes);
   const std::string box = "0 0 " + number(kWidth) + " " + number(kHeight);
-  const std::string frame = " x=\"" + number(kLeft) + "\" y=\"" + number(kTop) + "\" width=\"" +
-                            number(kWidth - kLeft - kRight) + "\" height=\"" + number(kHeight - kTop - kBottom) + "\"";
-  // A nested <svg> clips what leaves the frame, without an id that would have to be unique on the page.
-  const std::string clipped = "<svg" + frame + " viewBox=\"" + number(kLeft) + " " + number(kTop) + " " +
-                              number(kWidth - kLeft - kRight) + " " + number(kHeight - kTop - kBottom) + "\">" + plot +
-                              "</svg>";
   return "<figure class=\"chart\">" + caption(drawn.title, drawn.note) + draw_legend(drawn) +
          "<svg class=\"plot\" viewBox=\"" + box + "\" role=\"img\" aria-label=\"" + escape_html(drawn.title) + "\"" +
-         scale_attributes(axes) + ">" + draw_axes(drawn, axes) + clipped + draw_marks(drawn, axes) +
-         "</svg></figure>\n";
+         scale_attributes(axes) + ">" + draw_plot(drawn, axes) + "</svg></figure>\n";
+}
+
+std::string draw_svg(const Chart& chart) {
+  constexpr double kMargin = 16, kHead = 80;
+  const Chart drawn = drawable(chart);
+  if (drawn.series.empty()) return "";
+  const std::string size =
+      "width=\"" + number(kWidth + 2 * kMargin) + "\" height=\"" + number(kHeight + kHead + kMargin) + "\"";
+  return "<svg xmlns=\"http://www.w3.org/2000/svg\" " + size + ">\n<style>" + kFileStyle +
+         "</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n" +
+         text_at(kMargin, 26, "title", drawn.title) + text_at(kMargin, 44, "unit", drawn.note) +
+         draw_svg_legend(drawn, kMargin, 66) + "\n<g transform=\"translate(" + number(kMargin) + " " + number(kHead) +
+         ")\">" + draw_plot(drawn, fit(drawn)) + "</g>\n</svg>\n";
 }
 
 std::string draw_bars(const std::string& title, const std::string& note, const std::vector<Bar>& bars) {

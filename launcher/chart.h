@@ -26,8 +26,9 @@ struct Mark {
 
 struct Chart {
   std::string title;
-  std::string note = {};  // under the title
-  std::string unit = {};  // of y, at the top of its axis
+  std::string note = {};        // under the title
+  std::string unit = {};        // of y, at the top of its axis
+  std::string x_unit = "step";  // what x counts
   std::vector<Series> series = {};
   std::vector<Mark> marks = {};  // vertical lines
   bool log_y = false;
@@ -37,6 +38,9 @@ struct Chart {
 
 // A <figure> with title, legend and plot; empty if no series has a point.
 std::string draw_chart(const Chart& chart);
+
+// The same as an SVG file of its own; empty if no series has a point.
+std::string draw_svg(const Chart& chart);
 
 struct Bar {
   std::string label, text;  // text: the value as people read it

@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
   using namespace shardit;
   return run_command_line(argc, argv,
                           {add_train_command, add_launch_command, add_sample_command, add_checkpoint_command,
-                           add_parity_command, add_plan_command, add_report_command, add_doctor_command});
+                           add_parity_command, add_plan_command, add_bench_command, add_report_command,
+                           add_doctor_command});
 }

@@ -11,6 +11,7 @@ void add_sample_command(CLI::App& app, Handler& chosen);
 void add_checkpoint_command(CLI::App& app, Handler& chosen);
 void add_parity_command(CLI::App& app, Handler& chosen);
 void add_plan_command(CLI::App& app, Handler& chosen);
+void add_bench_command(CLI::App& app, Handler& chosen);
 void add_report_command(CLI::App& app, Handler& chosen);
 void add_doctor_command(CLI::App& app, Handler& chosen);
 

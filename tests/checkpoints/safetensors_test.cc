@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "checkpoints/crc32c.h"
 #include "tests/checkpoints/expect_error.h"
 #include "tests/checkpoints/faulty_files.h"
@@ -33,6 +35,34 @@ std::string tensor(const std::string& name, const std::string& dtype, const std:
                    int64_t end) {
   return std::string("\"") + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":[" +
          std::to_string(begin) + "," + std::to_string(end) + "]}";
+}
+
+// Pieces small enough to be summed up after their writing, and large enough to be summed up meanwhile.
+TEST(Safetensors, EveryByteIsSummedUpWhateverThePieces) {
+  std::string data(1 << 20, '\0');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * i >> 7);
+  for (int64_t piece : {1 << 10, 100 << 10, 128 << 10, 300 << 10, 1 << 20}) {
+    FaultyFiles files;
+    SafetensorsWriter writer(files, "f", {{"x", DType::kU8, {std::ssize(data)}}}, {});
+    int64_t pieces = 0;
+    for (int64_t at = 0; at < std::ssize(data); at += piece)
+      writer.write(data.data() + at, std::min(piece, std::ssize(data) - at), [&] { ++pieces; });
+    writer.finish();
+    EXPECT_EQ(pieces, (std::ssize(data) + piece - 1) / piece);
+    EXPECT_EQ(files.bytes("f").substr(files.bytes("f").size() - data.size()), data);
+    EXPECT_EQ(writer.crc32c(), crc32c(files.bytes("f").data(), writer.bytes())) << piece;
+  }
+}
+
+TEST(Safetensors, AFailedWriteIsToldWhoeverMadeIt) {
+  for (int64_t piece : {1 << 10, 1 << 20}) {
+    FaultyFiles files;
+    const std::string data(static_cast<size_t>(piece), 'x');
+    SafetensorsWriter writer(files, "f", {{"x", DType::kU8, {piece}}}, {});
+    files.fail_at(1, ENOSPC);
+    EXPECT_NE(error_of<IoError>([&] { writer.write(data.data(), piece, [] {}); }).find("No space left"),
+              std::string::npos);
+  }
 }
 
 TEST(Safetensors, EveryDtypeMakesTheRoundTrip) {

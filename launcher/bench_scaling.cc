@@ -1,0 +1,185 @@
+#include "launcher/bench_scaling.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "launcher/agreement.h"
+#include "launcher/chart.h"
+#include "launcher/median.h"
+#include "launcher/progress.h"
+#include "launcher/ranks.h"
+#include "launcher/run_data.h"
+#include "launcher/run_program.h"
+#include "launcher/run_setup.h"
+#include "launcher/state.h"
+#include "launcher/step_runner.h"
+
+namespace shardit {
+namespace {
+
+constexpr int kWarmup = 2;  // steps
+
+// A run from fresh weights, without files.
+class TrainingRun {
+ public:
+  TrainingRun(const RunConfig& config, World& world, int threads)
+      : config_(config),
+        ranks_(world),
+        setup_(join()),
+        pool_(threads),
+        device_(make_cpu_device()) {
+    std::optional<CompiledProgram> compiled;
+    ranks_.together("set-up", [&] {
+      data_ = open_dataset(config_, Split::kTrain);
+      compiled = compile_run(setup_, {}, threads);
+    });
+    check_same_collectives(ranks_, *compiled);
+    ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
+    initialize_state(*program_, setup_);
+    program_->run("constants");
+    refresh_weights(*program_);
+    runner_.emplace(*program_, setup_, config_, *data_, ranks_, 0);
+    for (int i = 0; i < kWarmup; ++i) step();
+  }
+
+  // This step's times, on the slowest rank.
+  Turn step() {
+    const double begin = steady_seconds();
+    const StepResult result = runner_->run(step_++);
+    const std::vector<Turn> all =
+        ranks_.all("step", Turn{ranks_.size(), (steady_seconds() - begin) * 1e3, result.exposed_ms});
+    return *std::max_element(all.begin(), all.end(),
+                             [](const Turn& a, const Turn& b) { return a.step_ms < b.step_ms; });
+  }
+
+  Program& program() { return *program_; }
+  int64_t rounds() const { return setup_.rounds(); }
+
+ private:
+  RunSetup join() {
+    const auto replicas = static_cast<int>(config_.parallel().replicate_group());
+    ranks_.together("ranks", [&] { make_setup(config_, plan_mesh(ranks_.size(), ranks_.rank(), replicas)); });
+    return make_setup(config_, make_mesh(ranks_.world(), replicas));
+  }
+
+  RunConfig config_;
+  Ranks ranks_;
+  RunSetup setup_;
+  Pool pool_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Dataset> data_;
+  std::optional<Program> program_;
+  std::optional<StepRunner> runner_;
+  int64_t step_ = 0;
+};
+
+Turn median_of(const std::vector<Turn>& turns) {
+  std::vector<double> step_ms, exposed_ms;
+  for (const Turn& turn : turns) {
+    step_ms.push_back(turn.step_ms);
+    exposed_ms.push_back(turn.exposed_ms);
+  }
+  return {turns.front().ranks, median(step_ms), median(exposed_ms)};
+}
+
+Turn measure(TrainingRun& run, int steps) {
+  std::vector<Turn> each;
+  for (int i = 0; i < steps; ++i) each.push_back(run.step());
+  return median_of(each);
+}
+
+void set_efficiencies(std::vector<ScalingPoint>& points) {
+  const auto per_rank = [](const ScalingPoint& p, double images_per_s) { return images_per_s / p.ranks; };
+  const ScalingPoint& first = points.front();
+  for (ScalingPoint& p : points) {
+    p.efficiency = per_rank(p, p.images_per_s()) / per_rank(first, first.images_per_s());
+    if (p.predicted_step_ms > 0)
+      p.predicted_efficiency =
+          per_rank(p, p.predicted_images_per_s()) / per_rank(first, first.predicted_images_per_s());
+  }
+}
+
+}  // namespace
+
+RunConfig scaled(RunConfig config, Scaling scaling, int ranks) {
+  if (scaling == Scaling::kWeak) config.set_global_batch_size(config.global_batch_size() * ranks);
+  return config;
+}
+
+Turn measure_turn(const RunConfig& config, World& world, int steps, int threads) {
+  TrainingRun run(config, world, threads);
+  return measure(run, steps);
+}
+
+Measured measure_alone(const RunConfig& config, int steps, int threads) {
+  RunConfig alone = config;
+  alone.mutable_parallel()->set_replicate_group(1);
+  const auto world = make_single_world();
+  TrainingRun run(alone, *world, threads);
+  const double step_ms = measure(run, steps).step_ms;
+  Measured measured;
+  for (const char* graph : {"micro_step", "update"}) measure_kernels(run.program(), graph, steps, measured.kernels);
+  const double in_graphs = predict_step(alone, 1, measured, threads).ms;
+  measured.between_ms = std::max(0.0, step_ms - in_graphs) / static_cast<double>(run.rounds());
+  return measured;
+}
+
+std::vector<ScalingPoint> scaling_points(const RunConfig& config, Scaling scaling, const std::vector<Turn>& turns,
+                                         const Measured* measured, int threads) {
+  std::map<int, std::vector<Turn>> by_ranks;
+  for (const Turn& turn : turns) by_ranks[turn.ranks].push_back(turn);
+  std::vector<ScalingPoint> points;
+  for (const auto& [ranks, own] : by_ranks) {
+    const RunConfig here = scaled(config, scaling, ranks);
+    const Turn typical = median_of(own);
+    ScalingPoint& p = points.emplace_back(ScalingPoint{.ranks = ranks,
+                                                       .images = here.global_batch_size(),
+                                                       .step_ms = typical.step_ms,
+                                                       .exposed_ms = typical.exposed_ms});
+    if (!measured) continue;
+    const PredictedStep predicted = predict_step(here, ranks, *measured, threads);
+    p.predicted_step_ms = predicted.ms;
+    p.predicted_exposed_ms = predicted.total_exposed_ms();
+  }
+  set_efficiencies(points);
+  return points;
+}
+
+Json to_json(const std::vector<ScalingPoint>& points) {
+  Json list = Json::array();
+  for (const ScalingPoint& p : points) {
+    Json& json = list.emplace_back(Json{{"ranks", p.ranks},
+                                        {"global_batch_images", p.images},
+                                        {"images_per_s", p.images_per_s()},
+                                        {"efficiency", p.efficiency},
+                                        {"step_ms", p.step_ms},
+                                        {"exposed_ms", p.exposed_ms}});
+    if (p.predicted_step_ms == 0) continue;
+    json["predicted_efficiency"] = p.predicted_efficiency;
+    json["predicted_step_ms"] = p.predicted_step_ms;
+    json["predicted_exposed_ms"] = p.predicted_exposed_ms;
+  }
+  return list;
+}
+
+std::string draw_scaling(const std::vector<ScalingPoint>& points, const std::string& title, const std::string& note) {
+  Series measured{.name = "measured", .look = Series::kDots, .style = 0};
+  Series predicted{.name = "predicted", .look = Series::kDots, .style = 1};
+  Series ideal{.name = "ideal: as many times the first", .style = 2};
+  const ScalingPoint& first = points.front();
+  for (const ScalingPoint& p : points) {
+    const double ranks = p.ranks;
+    measured.points.push_back({ranks, p.images_per_s()});
+    if (p.predicted_step_ms > 0) predicted.points.push_back({ranks, p.predicted_images_per_s()});
+    ideal.points.push_back({ranks, first.images_per_s() / first.ranks * ranks});
+  }
+  return draw_svg({.title = title,
+                   .note = note,
+                   .unit = "images/s",
+                   .x_unit = "ranks",
+                   .series = {measured, predicted, ideal},
+                   .from_zero = true});
+}
+
+}  // namespace shardit

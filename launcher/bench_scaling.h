@@ -1,0 +1,51 @@
+// `shardit bench scaling`: images per second by the number of ranks, measured and predicted. The steps are those of a
+// run, without its files: nothing is saved, sampled or validated, and no run directory is touched.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dist/world.h"
+#include "launcher/metrics.h"
+#include "launcher/predict.h"
+#include "launcher/run_config.pb.h"
+
+namespace shardit {
+
+// strong: the config's global batch, shared by all ranks. weak: that many images for each rank.
+enum class Scaling { kStrong, kWeak };
+RunConfig scaled(RunConfig config, Scaling scaling, int ranks);
+
+// What one turn of some rank count gives: medians over its steps, of the slowest rank in each.
+struct Turn {
+  int ranks = 1;
+  double step_ms = 0, exposed_ms = 0;
+};
+
+// Trains `steps` steps after two that are not counted. Collective over the world, which is all of the run.
+Turn measure_turn(const RunConfig& config, World& world, int steps, int threads);
+
+// Kernels and what lies between graphs, on this process alone. The link is left to the caller.
+Measured measure_alone(const RunConfig& config, int steps, int threads);
+
+struct ScalingPoint {
+  int ranks = 1;
+  int64_t images = 0;  // of a step
+  double step_ms = 0, exposed_ms = 0;
+  double predicted_step_ms = 0, predicted_exposed_ms = 0;  // 0: there is no prediction
+  double efficiency = 1, predicted_efficiency = 0;         // of images/s per rank, against the first point's
+
+  double images_per_s() const { return static_cast<double>(images) / step_ms * 1e3; }
+  double predicted_images_per_s() const { return static_cast<double>(images) / predicted_step_ms * 1e3; }
+};
+
+// One point per rank count, in ascending order: medians over its turns. `measured` null: no prediction.
+std::vector<ScalingPoint> scaling_points(const RunConfig& config, Scaling scaling, const std::vector<Turn>& turns,
+                                         const Measured* measured, int threads);
+
+Json to_json(const std::vector<ScalingPoint>& points);
+// Images per second by ranks: measured, predicted and ideal, as an SVG file.
+std::string draw_scaling(const std::vector<ScalingPoint>& points, const std::string& title, const std::string& note);
+
+}  // namespace shardit

@@ -1,0 +1,37 @@
+// `shardit bench …`: what this machine, this disk and these ranks give, measured by the code that a run uses.
+#include "launcher/commands/bench.h"
+
+#include <fstream>
+
+#include "core/error.h"
+#include "launcher/commands/commands.h"
+
+namespace shardit {
+
+void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets) {
+  command->add_option("CONFIG", config, "Run config, protobuf text")->required();
+  command->add_option("--set", sets, "key.path=value, overrides the config; may be repeated");
+}
+
+void add_json_flag(CLI::App* command, std::string& path) {
+  command->add_option("--json", path, "Also write the numbers to this file, as JSON");
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  if (!file) throw IoError("cannot write " + path + "; free space, or choose another place");
+}
+
+void add_bench_command(CLI::App& app, Handler& chosen) {
+  CLI::App* command =
+      add_subcommand(app, "bench", "Measures collectives, checkpoints and scaling, in numbers that can be compared",
+                     "shardit bench comm --ranks 2");
+  command->require_subcommand(1);
+  add_bench_comm(*command, chosen);
+  add_bench_checkpoint(*command, chosen);
+  add_bench_scaling(*command, chosen);
+}
+
+}  // namespace shardit

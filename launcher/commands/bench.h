@@ -1,0 +1,19 @@
+// The benchmarks of `shardit bench`; each is defined in the file of its name.
+#pragma once
+
+#include <string>
+
+#include "launcher/command_line.h"
+
+namespace shardit {
+
+void add_bench_comm(CLI::App& bench, Handler& chosen);
+void add_bench_checkpoint(CLI::App& bench, Handler& chosen);
+void add_bench_scaling(CLI::App& bench, Handler& chosen);
+
+// What they share: the flags that all of them have, and results as files (IoError where that fails).
+void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets);
+void add_json_flag(CLI::App* command, std::string& path);
+void write_text(const std::string& path, const std::string& text);
+
+}  // namespace shardit

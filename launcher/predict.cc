@@ -1,0 +1,98 @@
+#include "launcher/predict.h"
+
+#include <algorithm>
+
+#include "core/simulate.h"
+#include "dist/collective_ops.h"
+#include "launcher/run_program.h"
+#include "launcher/run_setup.h"
+
+namespace shardit {
+namespace {
+
+double duration_ms(const Graph& graph, const Node& node, const Measured& measured) {
+  if (node.card == &input_card) return 0;
+  const int ranks = ranks_of_collective(node);
+  if (ranks == 1) return measured.kernels.ms(graph, node);
+  return measured.link.us(ranks - 1, node.card->cost(types_of(graph, node)).wire_bytes) * 1e-3;
+}
+
+// A graph of the program with what it takes to walk it.
+class Walked {
+ public:
+  Walked(const CompiledProgram& program, size_t index, const Measured& measured)
+      : graph_(program.graphs[index].graph),
+        schedule_(program.schedules[index]),
+        handover_(find_handover(graph_, schedule_, program.memory.graphs[index])) {
+    for (const Step& step : schedule_.steps) ms_.push_back(duration_ms(graph_, graph_.node(step.node), measured));
+  }
+  void run(Simulation& simulation, int slot) const { simulation.run(graph_, schedule_, handover_, ms_, slot); }
+
+ private:
+  const Graph& graph_;
+  const Schedule& schedule_;
+  Handover handover_;
+  std::vector<double> ms_;
+};
+
+// The graphs of a step in their order, as StepRunner runs them.
+class WalkedStep {
+ public:
+  WalkedStep(const CompiledProgram& program, int64_t rounds, const Measured& measured)
+      : rounds_(rounds),
+        between_ms_(measured.between_ms),
+        loss_{program.memory.shared_index("step.loss")} {
+    for (size_t g = 0; g < program.graphs.size(); ++g)
+      if (const std::string& name = program.graphs[g].name;
+          name == "micro_step" || name == "micro_step.last" || name == "update")
+        graphs_.emplace(name, Walked(program, g, measured));
+  }
+
+  void run(Simulation& simulation) const {
+    for (int64_t round = 0; round < rounds_; ++round) {
+      simulation.host(between_ms_);
+      graph_of(round).run(simulation, static_cast<int>(round % 2));
+      simulation.host_reads(loss_);
+    }
+    graphs_.at("update").run(simulation, 0);
+  }
+
+ private:
+  const Walked& graph_of(int64_t round) const {
+    const auto last = graphs_.find("micro_step.last"), any = graphs_.find("micro_step");
+    return last != graphs_.end() && round + 1 == rounds_ ? last->second : any->second;
+  }
+
+  int64_t rounds_;
+  double between_ms_;
+  Shared loss_;
+  std::map<std::string, Walked> graphs_;
+};
+
+}  // namespace
+
+double PredictedStep::total_exposed_ms() const {
+  double sum = 0;
+  for (const auto& [unit, ms] : exposed_ms) sum += ms;
+  return sum;
+}
+
+PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& measured, int threads) {
+  const auto replicas = static_cast<int>(config.parallel().replicate_group());
+  const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
+  const CompiledProgram program = compile_run(setup, {}, threads);
+  const WalkedStep step(program, setup.rounds(), measured);
+  Simulation simulation(1 + program.memory.buffers.size(), Issue::kComputing);
+  step.run(simulation);  // the first begins with nothing under way
+  const double begin_ms = simulation.ms(Stream::kCompute);
+  const auto exposed_before = simulation.exposed_ms();
+  step.run(simulation);
+  PredictedStep predicted{.ms = simulation.ms(Stream::kCompute) - begin_ms};
+  for (const auto& [unit, ms] : simulation.exposed_ms()) {
+    const auto before = exposed_before.find(unit);
+    predicted.exposed_ms[unit] = ms - (before == exposed_before.end() ? 0 : before->second);
+  }
+  return predicted;
+}
+
+}  // namespace shardit

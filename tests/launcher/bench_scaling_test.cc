@@ -1,0 +1,46 @@
+#include "launcher/bench_scaling.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/launcher/measured_alone.h"
+
+namespace shardit {
+namespace {
+
+TEST(Scaling, WeakGivesEveryRankTheConfigsBatch) {
+  EXPECT_EQ(scaled(small_config(0), Scaling::kWeak, 3).global_batch_size(), 24);
+  EXPECT_EQ(scaled(small_config(0), Scaling::kStrong, 4).global_batch_size(), 8);
+}
+
+TEST(Scaling, EfficiencyIsImagesPerRankAgainstTheFirst) {
+  const std::vector<Turn> turns = {{2, 10, 1}, {4, 8, 3}, {2, 10, 1}, {4, 8, 3}, {2, 99, 50}, {4, 5, 2}};
+  const auto strong = scaling_points(small_config(0), Scaling::kStrong, turns, nullptr, 1);
+  ASSERT_EQ(strong.size(), 2u);
+  EXPECT_EQ(strong[0].ranks, 2);
+  EXPECT_DOUBLE_EQ(strong[0].images_per_s(), 800) << "the median of 10, 10, 99";
+  EXPECT_DOUBLE_EQ(strong[1].images_per_s(), 1000);
+  EXPECT_DOUBLE_EQ(strong[1].efficiency, 1000.0 / 4 / (800.0 / 2));
+  EXPECT_EQ(strong[1].exposed_ms, 3);
+  const auto weak = scaling_points(small_config(0), Scaling::kWeak, turns, nullptr, 1);
+  EXPECT_DOUBLE_EQ(weak[1].efficiency, 10.0 / 8);
+  EXPECT_FALSE(to_json(weak).at(1).contains("predicted_efficiency"));
+}
+
+TEST(Scaling, ThePredictionIsAnEfficiencyToo) {
+  const auto points = scaling_points(small_config(2), Scaling::kStrong, {{1, 10, 0}, {2, 6, 0}}, &measured(), 1);
+  EXPECT_DOUBLE_EQ(points[0].predicted_efficiency, 1);
+  EXPECT_DOUBLE_EQ(points[1].predicted_efficiency, points[0].predicted_step_ms / points[1].predicted_step_ms / 2);
+  EXPECT_EQ(to_json(points).at(1).at("predicted_step_ms"), points[1].predicted_step_ms);
+}
+
+TEST(Scaling, ThePlotHasACurveForEachAndATickForEveryCount) {
+  const auto points = scaling_points(small_config(2), Scaling::kStrong, {{1, 10, 0}, {2, 6, 0}}, &measured(), 1);
+  const std::string svg = draw_scaling(points, "Strong scaling", "a note");
+  EXPECT_TRUE(svg.starts_with("<svg xmlns="));
+  for (const char* text : {">measured<", ">predicted<", ">ideal", ">ranks<", ">images/s<", ">1<", ">2<", "a note"})
+    EXPECT_NE(svg.find(text), std::string::npos) << text;
+  EXPECT_EQ(svg.find(">1.2<"), std::string::npos) << "ranks are whole";
+}
+
+}  // namespace
+}  // namespace shardit
