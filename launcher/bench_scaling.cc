@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "dist/echo.h"
 #include "launcher/agreement.h"
 #include "launcher/chart.h"
 #include "launcher/median.h"
@@ -23,12 +24,13 @@ constexpr int kWarmup = 2;  // steps
 // A run from fresh weights, without files.
 class TrainingRun {
  public:
-  TrainingRun(const RunConfig& config, World& world, int threads)
+  TrainingRun(const RunConfig& config, World& world, Wire wire, int threads)
       : config_(config),
+        wire_(wire),
         ranks_(world),
         setup_(join()),
         pool_(threads),
-        device_(make_cpu_device()) {
+        device_(make_cpu_device(wire == Wire::kInLine ? WireRuns::kInLine : WireRuns::kBeside)) {
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] {
       data_ = open_dataset(config_, Split::kTrain);
@@ -48,7 +50,7 @@ class TrainingRun {
     const double begin = steady_seconds();
     const StepResult result = runner_->run(step_++);
     const std::vector<Turn> all =
-        ranks_.all("step", Turn{ranks_.size(), (steady_seconds() - begin) * 1e3, result.exposed_ms});
+        ranks_.all("step", Turn{ranks_.size(), wire_, (steady_seconds() - begin) * 1e3, result.exposed_ms});
     return *std::max_element(all.begin(), all.end(),
                              [](const Turn& a, const Turn& b) { return a.step_ms < b.step_ms; });
   }
@@ -60,10 +62,12 @@ class TrainingRun {
   RunSetup join() {
     const auto replicas = static_cast<int>(config_.parallel().replicate_group());
     ranks_.together("ranks", [&] { make_setup(config_, plan_mesh(ranks_.size(), ranks_.rank(), replicas)); });
-    return make_setup(config_, make_mesh(ranks_.world(), replicas));
+    return make_setup(config_, wire_ == Wire::kOff ? make_echo_mesh(ranks_.size(), ranks_.rank(), replicas)
+                                                   : make_mesh(ranks_.world(), replicas));
   }
 
   RunConfig config_;
+  Wire wire_;
   Ranks ranks_;
   RunSetup setup_;
   Pool pool_;
@@ -80,7 +84,7 @@ Turn median_of(const std::vector<Turn>& turns) {
     step_ms.push_back(turn.step_ms);
     exposed_ms.push_back(turn.exposed_ms);
   }
-  return {turns.front().ranks, median(step_ms), median(exposed_ms)};
+  return {turns.front().ranks, turns.front().wire, median(step_ms), median(exposed_ms)};
 }
 
 Turn measure(TrainingRun& run, int steps) {
@@ -107,8 +111,8 @@ RunConfig scaled(RunConfig config, Scaling scaling, int ranks) {
   return config;
 }
 
-Turn measure_turn(const RunConfig& config, World& world, int steps, int threads) {
-  TrainingRun run(config, world, threads);
+Turn measure_turn(const RunConfig& config, World& world, Wire wire, int steps, int threads) {
+  TrainingRun run(config, world, wire, threads);
   return measure(run, steps);
 }
 
@@ -116,7 +120,7 @@ Measured measure_alone(const RunConfig& config, int steps, int threads) {
   RunConfig alone = config;
   alone.mutable_parallel()->set_replicate_group(1);
   const auto world = make_single_world();
-  TrainingRun run(alone, *world, threads);
+  TrainingRun run(alone, *world, Wire::kOverlapped, threads);
   const double step_ms = measure(run, steps).step_ms;
   Measured measured;
   for (const char* graph : {"micro_step", "update"}) measure_kernels(run.program(), graph, steps, measured.kernels);
@@ -127,16 +131,18 @@ Measured measure_alone(const RunConfig& config, int steps, int threads) {
 
 std::vector<ScalingPoint> scaling_points(const RunConfig& config, Scaling scaling, const std::vector<Turn>& turns,
                                          const Measured* measured, int threads) {
-  std::map<int, std::vector<Turn>> by_ranks;
-  for (const Turn& turn : turns) by_ranks[turn.ranks].push_back(turn);
+  std::map<int, std::map<Wire, std::vector<Turn>>> by_ranks;
+  for (const Turn& turn : turns) by_ranks[turn.ranks][turn.wire].push_back(turn);
   std::vector<ScalingPoint> points;
-  for (const auto& [ranks, own] : by_ranks) {
+  for (auto& [ranks, own] : by_ranks) {
     const RunConfig here = scaled(config, scaling, ranks);
-    const Turn typical = median_of(own);
+    const Turn typical = median_of(own.at(Wire::kOverlapped));
     ScalingPoint& p = points.emplace_back(ScalingPoint{.ranks = ranks,
                                                        .images = here.global_batch_size(),
                                                        .step_ms = typical.step_ms,
                                                        .exposed_ms = typical.exposed_ms});
+    if (own.contains(Wire::kInLine)) p.in_line_step_ms = median_of(own[Wire::kInLine]).step_ms;
+    if (own.contains(Wire::kOff)) p.off_step_ms = median_of(own[Wire::kOff]).step_ms;
     if (!measured) continue;
     const PredictedStep predicted = predict_step(here, ranks, *measured, threads);
     p.predicted_step_ms = predicted.ms;
@@ -155,6 +161,10 @@ Json to_json(const std::vector<ScalingPoint>& points) {
                                         {"efficiency", p.efficiency},
                                         {"step_ms", p.step_ms},
                                         {"exposed_ms", p.exposed_ms}});
+    if (p.off_step_ms > 0) {
+      json["step_ms_in_line"] = p.in_line_step_ms;
+      json["step_ms_without_communication"] = p.off_step_ms;
+    }
     if (p.predicted_step_ms == 0) continue;
     json["predicted_efficiency"] = p.predicted_efficiency;
     json["predicted_step_ms"] = p.predicted_step_ms;

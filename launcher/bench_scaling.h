@@ -17,14 +17,22 @@ namespace shardit {
 enum class Scaling { kStrong, kWeak };
 RunConfig scaled(RunConfig config, Scaling scaling, int ranks);
 
+// How a turn communicates.
+//   kOverlapped  as a run does
+//   kInLine      collectives run in the computing thread, each in its place: nothing overlaps
+//   kOff         collectives answer at once with what a rank has itself (dist/echo.h): the same work, and no
+//   communication
+enum class Wire { kOverlapped, kInLine, kOff };
+
 // What one turn of some rank count gives: medians over its steps, of the slowest rank in each.
 struct Turn {
   int ranks = 1;
+  Wire wire = Wire::kOverlapped;
   double step_ms = 0, exposed_ms = 0;
 };
 
 // Trains `steps` steps after two that are not counted. Collective over the world, which is all of the run.
-Turn measure_turn(const RunConfig& config, World& world, int steps, int threads);
+Turn measure_turn(const RunConfig& config, World& world, Wire wire, int steps, int threads);
 
 // Kernels and what lies between graphs, on this process alone. The link is left to the caller.
 Measured measure_alone(const RunConfig& config, int steps, int threads);
@@ -33,6 +41,7 @@ struct ScalingPoint {
   int ranks = 1;
   int64_t images = 0;  // of a step
   double step_ms = 0, exposed_ms = 0;
+  double in_line_step_ms = 0, off_step_ms = 0;             // 0: not measured
   double predicted_step_ms = 0, predicted_exposed_ms = 0;  // 0: there is no prediction
   double efficiency = 1, predicted_efficiency = 0;         // of images/s per rank, against the first point's
 

@@ -44,14 +44,14 @@ std::string device_kind_of(const RunState& run) {
   return text;
 }
 
-void set_device_kind(RunState& run) {
+void set_device_kind(RunState& run, const std::string& device) {
   const Build build = build_facts();
-  run.device_kind = "cpu " + build.instruction_set + ", kernels for " + library_instruction_set();
+  run.device_kind = device + " " + build.instruction_set + ", kernels for " + library_instruction_set();
   for (const auto& [library, version] : build.libraries) run.library_versions[library] = version;
 }
 
 ResumeProof::ResumeProof(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data,
-                         Ranks& ranks)
+                         Ranks& ranks, const std::string& device)
     : program_(program),
       setup_(setup),
       config_(config),
@@ -59,7 +59,7 @@ ResumeProof::ResumeProof(Program& program, const RunSetup& setup, const RunConfi
       ranks_(ranks),
       order_(setup.seed, data.size()) {
   RunState here;
-  set_device_kind(here);
+  set_device_kind(here, device);
   kind_ = device_kind_of(here);
 }
 
@@ -120,6 +120,7 @@ std::optional<uint32_t> ResumeProof::loss_bits(int64_t step) {
     read_images(step);
   } catch (const Error& error) {
     if (!error.everywhere) throw;
+    last_ms_ = 0;
     warn("left out of the checkpoint of step " + std::to_string(step) + ": " + error.what());
     return std::nullopt;
   }

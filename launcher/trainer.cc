@@ -73,7 +73,7 @@ class Trainer {
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
     saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
-    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_);
+    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_, device_->name());
   }
 
   int run() {
@@ -165,8 +165,10 @@ class Trainer {
   void start(const std::optional<Resumed>& resumed, int64_t last) {
     program_->run("constants");
     refresh_weights(*program_);
-    if (resumed)
-      log_.say("resume proof " + (proven_ = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof)));
+    if (resumed) {
+      proven_ = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof);
+      log_.say("resume proof " + proven_);
+    }
     ranks_.on_first("start", [&] {
       log_.say(set_aside_after(files_, folder_.path, step_));
       replace_file(files_, folder_.config(), resolved_text(config_));
@@ -318,7 +320,7 @@ class Trainer {
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
                  .run_nonce = nonce_,
                  .data_fingerprint = train_data_->fingerprint()};
-    set_device_kind(run);
+    set_device_kind(run, device_->name());
     finish_save();
     run.resume_loss_bits = proof_->loss_bits(step_);
     ranks_.together("save", [&] { saver_->save(run, proof_->last_ms()); });

@@ -34,11 +34,15 @@ using Words = std::vector<std::string>;
 struct ScalingFlags {
   std::string config, json, svg;
   Words sets;
-  bool weak = false, strong = false, no_predict = false;
+  bool weak = false, strong = false, overlap = false, no_predict = false;
   std::vector<int> ranks;
   int steps = 20, turns = 3;
 
   Scaling scaling() const { return weak ? Scaling::kWeak : Scaling::kStrong; }
+  std::vector<Wire> wires(int count) const {
+    if (!overlap || count == 1) return {Wire::kOverlapped};
+    return {Wire::kOff, Wire::kOverlapped, Wire::kInLine};
+  }
 };
 
 // 1, 2, 4, … and the most.
@@ -64,6 +68,16 @@ RunConfig check_scaling(const ScalingFlags& flags, const std::vector<int>& count
 
 std::string threads_text(int threads) { return std::to_string(threads) + (threads == 1 ? " thread" : " threads"); }
 
+// What overlapping communication with computation hides, and what it leaves.
+void print_overlap(const std::vector<ScalingPoint>& points) {
+  std::printf("%5s %16s %12s %12s %14s %14s\n", "ranks", "without wire ms", "step ms", "in line ms", "step / without",
+              "in line / step");
+  for (const ScalingPoint& p : points)
+    if (p.off_step_ms > 0)
+      std::printf("%5d %16.1f %12.1f %12.1f %14.3f %14.3f\n", p.ranks, p.off_step_ms, p.step_ms, p.in_line_step_ms,
+                  p.step_ms / p.off_step_ms, p.in_line_step_ms / p.step_ms);
+}
+
 void print_points(const std::vector<ScalingPoint>& points, const ScalingFlags& flags, int threads) {
   std::printf("%s scaling of %s, %s each; medians of %d steps in %d turns, of the slowest rank\n",
               flags.weak ? "weak" : "strong", flags.config.c_str(), threads_text(threads).c_str(), flags.steps,
@@ -80,6 +94,7 @@ void print_points(const std::vector<ScalingPoint>& points, const ScalingFlags& f
       "Look at efficiency: images/s per rank, against the first line's. The prediction gives every rank cores of its "
       "own,\n"
       "and knows one rank's kernels and the link; what is lost beyond it is lost to sharing cores and memory.\n");
+  if (flags.overlap) print_overlap(points);
 }
 
 void finish_scaling(const ScalingFlags& flags, const RunConfig& config, const std::vector<Turn>& turns,
@@ -109,9 +124,10 @@ int scaling_in_job(const ScalingFlags& flags, World& world) {
   std::vector<Turn> turns;
   for (int turn = 0; turn < flags.turns; ++turn)
     for (int n : counts) {
-      if (world.rank() < n)
-        turns.push_back(
-            measure_turn(scaled(config, flags.scaling(), n), *make_sub_world(world, n), flags.steps, threads));
+      for (Wire wire : flags.wires(n))
+        if (world.rank() < n)
+          turns.push_back(
+              measure_turn(scaled(config, flags.scaling(), n), *make_sub_world(world, n), wire, flags.steps, threads));
       ranks.control().barrier("turn");
     }
   std::optional<Measured> measured;
@@ -137,7 +153,7 @@ class Jobs {
   }
   Jobs(const Jobs&) = delete;
 
-  Turn turn(const ScalingFlags& flags, int ranks) {
+  std::vector<Turn> turn(const ScalingFlags& flags, int ranks) {
     Words words = {"bench",
                    "scaling",
                    flags.config,
@@ -149,9 +165,14 @@ class Jobs {
                    std::to_string(ranks),
                    "--steps",
                    std::to_string(flags.steps)};
+    if (flags.overlap) words.push_back("--overlap");
     for (const std::string& set : flags.sets) words.insert(words.end(), {"--set", set});
     const Json point = numbers_of(ranks, words).at(0);
-    return {ranks, point.at("step_ms"), point.at("exposed_ms")};
+    std::vector<Turn> turns = {{ranks, Wire::kOverlapped, point.at("step_ms"), point.at("exposed_ms")}};
+    if (flags.wires(ranks).size() == 1) return turns;
+    turns.push_back({ranks, Wire::kInLine, point.at("step_ms_in_line")});
+    turns.push_back({ranks, Wire::kOff, point.at("step_ms_without_communication")});
+    return turns;
   }
 
   Link link(int ranks) {
@@ -181,10 +202,12 @@ int scaling_alone(const ScalingFlags& flags) {
   const auto jobs_to_do = static_cast<int64_t>(flags.turns * std::ssize(counts));
   if (screen.terminal) bar.emplace(screen, "training", jobs_to_do, "jobs");
   std::vector<Turn> turns;
+  int64_t jobs_done = 0;
   for (int turn = 0; turn < flags.turns; ++turn)
     for (int n : counts) {
-      turns.push_back(jobs.turn(flags, n));
-      if (bar) bar->update(std::ssize(turns));
+      const std::vector<Turn> own = jobs.turn(flags, n);
+      turns.insert(turns.end(), own.begin(), own.end());
+      if (bar) bar->update(++jobs_done);
     }
   bar.reset();
   std::optional<Measured> measured;
@@ -225,6 +248,7 @@ void add_bench_scaling(CLI::App& bench, Handler& chosen) {
   command->add_option("--turns", flags->turns, "How often each rank count has its turn")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command->add_flag("--overlap", flags->overlap, "Also with communication in line with computation, and without any");
   command->add_flag("--no-predict", flags->no_predict, "Leave out the prediction");
   add_json_flag(command, flags->json);
   command->add_option("--svg", flags->svg, "Also draw images/s by ranks into this file");

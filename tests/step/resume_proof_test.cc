@@ -33,7 +33,7 @@ struct Rank {
         setup(make_setup(config, make_mesh(world, a.replicas))),
         data(open_dataset(config, Split::kTrain)),
         program(compile_run(setup, run_program_options(config, setup), 1), *device, pool),
-        proof(program, setup, config, *data, ranks),
+        proof(program, setup, config, *data, ranks, device->name()),
         steps(program, setup, config, *data, ranks, 0) {
     initialize_state(program, setup);
     program.run("constants");
@@ -137,7 +137,7 @@ TEST(ResumeProof, IsLeftOutWhereTheNextImagesCannotBeRead) {
   run_ranks(2, {}, [](World& world) {
     Rank rank({.ranks = 2}, world);
     const UnreadableImages unreadable({.name = "broken", .size = 40, .height = 8, .width = 8, .channels = 1});
-    ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks);
+    ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, "cpu");
     EXPECT_EQ(proof.loss_bits(2), std::nullopt);
   });
 }
