@@ -2,12 +2,13 @@
 #
 #   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
 #   make test    install what is missing, build, run the tests
+#   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 20 minutes on two cores
 #
 # JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: install build test demo sanitize sanitize-asan sanitize-tsan clean
+.PHONY: install build test soak demo sanitize sanitize-asan sanitize-tsan clean
 
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
@@ -52,6 +53,10 @@ test: install
 	$(call step,build with the tests,$(call configure_and_build,build,))
 	$(call step,run the tests,cd build && ctest -j $(JOBS) --output-on-failure)
 	@echo "all tests passed"
+
+soak: install
+	$(call step,build with the tests,$(call configure_and_build,build,))
+	$(call step,run the long matrices,python3 tests/soak/soak.py)
 
 # Two ranks of one thread, whatever the machine; the bits are those of any other number.
 RANKS := mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2

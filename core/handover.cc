@@ -20,10 +20,11 @@ bool touches_memory(const Graph& graph, const Node& node) {
 
 class Finder {
  public:
-  Finder(const Graph& graph, const Schedule& schedule, const GraphPlan& plan)
+  Finder(const Graph& graph, const Schedule& schedule, const MemoryPlan& plan, int index)
       : graph_(graph),
         schedule_(schedule),
-        plan_(plan) {
+        plan_(plan),
+        places_(plan.graphs[index].values) {
     result_.meets.resize(schedule.steps.size());
   }
 
@@ -36,28 +37,23 @@ class Finder {
     }
     for (const auto& [key, use] : uses_) {
       if (schedule_.over_at_end(use.last)) continue;
-      result_.leaves.push_back({use.memory, use.last, false});
-      if (use.last_write >= 0) result_.leaves.push_back({use.memory, use.last_write, true});
+      result_.leaves.push_back({key.first, use.last, false});
+      if (use.last_write >= 0) result_.leaves.push_back({key.first, use.last_write, true});
     }
     return std::move(result_);
   }
 
  private:
   struct Use {
-    Shared memory;
     int last = -1, last_write = -1;
   };
 
   void touch(int s, int value, bool writes) {
-    const Place& place = plan_.values[value];
-    if (place.shared < 0) return;
-    // Which buffers lie in the outlasting part is not the same in all graphs: whoever touches it may overwrite
-    // anything.
-    writes |= place.shared == MemoryPlan::kOutlasting;
-    const Shared memory{place.shared, place.slot_stride > 0};
-    Use& use = uses_[{place.shared, schedule_.steps[s].stream}];
+    const int memory = places_[value].shared;
+    if (memory < 0) return;
+    writes |= plan_.shared[memory].name.empty();  // what lies over it in another graph is lost, whoever touches it
+    Use& use = uses_[{memory, schedule_.steps[s].stream}];
     const bool meets = use.last < 0 || (writes && use.last_write < 0);
-    use.memory = memory;
     use.last = s;
     if (writes) use.last_write = s;
     if (meets) result_.meets[s].push_back({memory, writes});
@@ -65,15 +61,16 @@ class Finder {
 
   const Graph& graph_;
   const Schedule& schedule_;
-  const GraphPlan& plan_;
+  const MemoryPlan& plan_;
+  const std::vector<Place>& places_;
   std::map<std::pair<int, Stream>, Use> uses_;
   Handover result_;
 };
 
 }  // namespace
 
-Handover find_handover(const Graph& graph, const Schedule& schedule, const GraphPlan& plan) {
-  return Finder(graph, schedule, plan).run();
+Handover find_handover(const Graph& graph, const Schedule& schedule, const MemoryPlan& plan, int index) {
+  return Finder(graph, schedule, plan, index).run();
 }
 
 }  // namespace shardit

@@ -1,6 +1,6 @@
 // What the runs of a program's graphs owe each other. The compute stream does not wait at a graph's end for the streams
 // beside it: they go on while the next graph computes. A step of a later graph waits only where it meets bytes that an
-// earlier graph may still be using: those of a named buffer, or the ones where outlasting buffers lie (core/plan.h).
+// earlier one may still be using: a named buffer's, or those of a buffer that outlasts its graph (core/plan.h).
 #pragma once
 
 #include <array>
@@ -12,27 +12,22 @@
 
 namespace shardit {
 
-// Memory that graphs have in common: MemoryPlan::kOutlasting, or a named buffer by its place among them.
-struct Shared {
-  int index = -1;
-  bool doubled = false;  // a double buffer: the run's slot matters
-};
-
 struct Handover {
   struct Meeting {
-    Shared memory;
+    int memory = -1;      // of MemoryPlan::shared
     bool writes = false;  // else it only reads, and need not wait for others that read
   };
   struct Leaving {
-    Shared memory;
-    int step = -1;  // the last of its stream to touch, or to write
+    int memory = -1;
+    int step = -1;  // the last of its stream to touch it, or to write to it
     bool writes = false;
   };
-  std::vector<std::vector<Meeting>> meets;  // by step: what it is the first of its stream to touch, or to write
+  std::vector<std::vector<Meeting>> meets;  // by step: what it is the first of its stream to touch, or to write to
   std::vector<Leaving> leaves;              // what may be in use when the graph's compute stream is at its end
 };
 
-Handover find_handover(const Graph& graph, const Schedule& schedule, const GraphPlan& plan);
+// `index`: of the graph in the plan.
+Handover find_handover(const Graph& graph, const Schedule& schedule, const MemoryPlan& plan, int index);
 
 // By memory, slot and stream: the last event, of all graphs that ran, that others must wait for.
 class InUse {
@@ -42,28 +37,30 @@ class InUse {
     int label = 0;  // what waiting for it is counted as
   };
 
-  explicit InUse(size_t memories) : memories_(memories) {}
+  explicit InUse(const MemoryPlan& plan) : shared_(plan.shared), uses_(plan.shared.size()) {}
 
-  void leave(const Shared& memory, int slot, Stream stream, bool writes, Event event) {
-    Uses& uses = memories_[memory.index][memory.doubled ? slot : 0][static_cast<int>(stream)];
+  void leave(int memory, int slot, Stream stream, bool writes, Event event) {
+    Uses& uses = uses_[memory][shared_[memory].doubled ? slot : 0][static_cast<int>(stream)];
     (writes ? uses.written : uses.touched) = event;
   }
 
   // Calls wait(event) for each event of another stream that a step on `stream` must see before it touches the memory.
-  template <typename Wait> void meet(const Shared& memory, int slot, Stream stream, bool writes, Wait wait) const {
-    for (int s = 0; s < kStreams; ++s) {
-      if (s == static_cast<int>(stream)) continue;
-      const Uses& uses = memories_[memory.index][memory.doubled ? slot : 0][s];
-      if (uses.written.id >= 0) wait(uses.written);
-      if (writes && uses.touched.id >= 0) wait(uses.touched);
-    }
+  template <typename Wait> void meet(int memory, int slot, Stream stream, bool writes, Wait wait) const {
+    for (int other : shared_[memory].overlaps)
+      for (int s = 0; s < kStreams; ++s) {
+        if (s == static_cast<int>(stream)) continue;
+        const Uses& uses = uses_[other][shared_[other].doubled ? slot : 0][s];
+        if (uses.written.id >= 0) wait(uses.written);
+        if (writes && uses.touched.id >= 0) wait(uses.touched);
+      }
   }
 
  private:
   struct Uses {
     Event written, touched;
   };
-  std::vector<std::array<std::array<Uses, kStreams>, 2>> memories_;
+  std::vector<SharedMemory> shared_;
+  std::vector<std::array<std::array<Uses, kStreams>, 2>> uses_;
 };
 
 }  // namespace shardit

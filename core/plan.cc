@@ -95,8 +95,34 @@ void plan_workspace(const std::vector<ScheduledGraph>& program, int threads, Mem
   plan.workspace_bytes = start[kStreams];
 }
 
+void share_named(MemoryPlan& plan) {
+  for (const auto& [name, buffer] : plan.buffers) {
+    const int own = static_cast<int>(plan.shared.size());
+    plan.shared.push_back({name, buffer.offset, buffer.slots * buffer.slot_stride(), buffer.slots > 1, {own}});
+  }
+}
+
+// Those of several graphs lie over each other.
+void share_outlasting(int64_t offset, int64_t bytes, MemoryPlan& plan) {
+  const int own = static_cast<int>(plan.shared.size());
+  SharedMemory& memory = plan.shared.emplace_back(SharedMemory{.offset = offset, .bytes = bytes, .overlaps = {own}});
+  for (int i = static_cast<int>(plan.buffers.size()); i < own; ++i) {
+    SharedMemory& other = plan.shared[i];
+    if (other.offset >= offset + bytes || offset >= other.offset + other.bytes) continue;
+    memory.overlaps.push_back(i);
+    other.overlaps.push_back(own);
+  }
+}
+
 // Where each value lies, once all parts have their places.
-std::vector<Place> places_of(const Lifetimes& lifetimes, const Schedule& schedule, const MemoryPlan& plan) {
+std::vector<Place> places_of(const Lifetimes& lifetimes, const Schedule& schedule, MemoryPlan& plan) {
+  std::vector<int> outlasting(lifetimes.buffers.size(), -1);
+  for (size_t b = 0; b < lifetimes.buffers.size(); ++b) {
+    const Buffer& buffer = lifetimes.buffers[b];
+    if (!buffer.alive() || !buffer.name.empty() || !outlasts(schedule, buffer)) continue;
+    outlasting[b] = static_cast<int>(plan.shared.size());
+    share_outlasting(plan.outlasting_offset + buffer.offset, buffer.bytes, plan);
+  }
   std::vector<Place> places;
   for (const Window& window : lifetimes.windows) {
     const Buffer& buffer = lifetimes.buffers[window.buffer];
@@ -105,9 +131,8 @@ std::vector<Place> places_of(const Lifetimes& lifetimes, const Schedule& schedul
       places.push_back({.offset = named.offset + window.offset,
                         .slot_stride = named.slots > 1 ? named.slot_stride() : 0,
                         .shared = plan.shared_index(buffer.name)});
-    } else if (outlasts(schedule, buffer)) {
-      places.push_back(
-          {.offset = plan.outlasting_offset + buffer.offset + window.offset, .shared = MemoryPlan::kOutlasting});
+    } else if (const int shared = outlasting[window.buffer]; shared >= 0) {
+      places.push_back({.offset = plan.shared[shared].offset + window.offset, .shared = shared});
     } else {
       places.push_back({.offset = plan.transient_offset + buffer.offset + window.offset});
     }
@@ -144,6 +169,7 @@ MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) 
   plan.workspace_offset = plan.outlasting_offset + plan.outlasting_bytes;
   plan_workspace(program, threads, plan);
   plan.arena_bytes = plan.workspace_offset + plan.workspace_bytes;
+  share_named(plan);
   for (size_t g = 0; g < program.size(); ++g)
     plan.graphs[g].values = places_of(lifetimes[g], *program[g].schedule, plan);
   return plan;

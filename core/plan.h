@@ -8,6 +8,7 @@
 // and lie in a part of their own, so that the next graph may compute meanwhile (core/handover.h).
 #pragma once
 
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -30,7 +31,15 @@ struct NamedBuffer {
 struct Place {
   int64_t offset = 0;       // from the arena's start, in slot 0
   int64_t slot_stride = 0;  // bytes from slot 0 to slot 1; 0 where there is one slot
-  int shared = -1;          // kOutlasting, or 1 + the named buffer's place in MemoryPlan::buffers; -1: the graph's own
+  int shared = -1;          // which of MemoryPlan::shared it lies in; -1: it is the graph's own
+};
+
+// Memory that a graph may find in use when it starts.
+struct SharedMemory {
+  std::string name;  // of the buffer; empty: a buffer that outlasts its graph
+  int64_t offset = 0, bytes = 0;
+  bool doubled = false;       // a double buffer: what is in use in one slot is not in the other
+  std::vector<int> overlaps;  // which of MemoryPlan::shared have bytes of it, itself included
 };
 
 struct GraphPlan {
@@ -40,8 +49,6 @@ struct GraphPlan {
 };
 
 struct MemoryPlan {
-  static constexpr int kOutlasting = 0;  // Place::shared
-
   std::map<std::string, NamedBuffer> buffers;
   std::vector<GraphPlan> graphs;  // in the order given
   int64_t transient_offset = 0, transient_bytes = 0;
@@ -49,9 +56,10 @@ struct MemoryPlan {
   int64_t outlasting_offset = 0, outlasting_bytes = 0;
   int64_t workspace_offset = 0, workspace_bytes = 0;
   int64_t arena_bytes = 0;
+  std::vector<SharedMemory> shared;  // the named buffers in their order, then those that outlast a graph
 
   int shared_index(const std::string& buffer) const {
-    return 1 + static_cast<int>(std::distance(buffers.begin(), buffers.find(buffer)));
+    return static_cast<int>(std::distance(buffers.begin(), buffers.find(buffer)));
   }
 
   // What `shardit plan` prints; the sum over classes is arena_bytes.

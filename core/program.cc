@@ -29,12 +29,13 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
     : compiled_(std::move(compiled)),
       device_(device),
       pool_(pool),
-      in_use_(1 + compiled_.memory.buffers.size()) {
+      in_use_(compiled_.memory) {
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
   const size_t graphs = compiled_.graphs.size();
   for (size_t g = 0; g < graphs; ++g)
-    handovers_.push_back(find_handover(compiled_.graphs[g].graph, compiled_.schedules[g], compiled_.memory.graphs[g]));
+    handovers_.push_back(
+        find_handover(compiled_.graphs[g].graph, compiled_.schedules[g], compiled_.memory, static_cast<int>(g)));
   for (size_t g = 0; g < graphs; ++g) {
     bind(static_cast<int>(g), events_);
     events_ += 1 + static_cast<int>(compiled_.schedules[g].steps.size());
@@ -162,8 +163,8 @@ void Program::wait(Stream stream, InUse::Event event) {
 }
 
 void Program::wait_for_users(const std::string& name, int slot, bool writes) {
-  const Shared memory{compiled_.memory.shared_index(name), compiled_.memory.buffers.at(name).slots > 1};
-  in_use_.meet(memory, slot, Stream::kCompute, writes, [&](InUse::Event event) { wait(Stream::kCompute, event); });
+  in_use_.meet(compiled_.memory.shared_index(name), slot, Stream::kCompute, writes,
+               [&](InUse::Event event) { wait(Stream::kCompute, event); });
 }
 
 void Program::synchronize() {

@@ -21,7 +21,7 @@ void Simulation::wait(Stream stream, double until_ms, const std::string& label) 
   own = until_ms;
 }
 
-void Simulation::meet(const Shared& memory, int slot, Stream stream, bool writes) {
+void Simulation::meet(int memory, int slot, Stream stream, bool writes) {
   in_use_.meet(memory, slot, stream, writes,
                [&](InUse::Event event) { wait(stream, past_[event.id].end_ms, past_[event.id].label); });
 }

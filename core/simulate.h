@@ -27,15 +27,16 @@ class Simulation {
     double begin_ms = 0, end_ms = 0;
   };
 
-  // `memories`: what graphs share, the outlasting part and the named buffers.
-  explicit Simulation(size_t memories, Issue issue = Issue::kAhead) : issue_(issue), in_use_(memories) {}
+  // `plan` says which memory its graphs share.
+  explicit Simulation(const MemoryPlan& plan, Issue issue = Issue::kAhead) : issue_(issue), in_use_(plan) {}
 
   // `duration_ms` is by step, of a schedule of `graph`. Returns when each step ran.
   std::vector<Span> run(const Graph& graph, const Schedule& schedule, const Handover& handover,
                         std::span<const double> duration_ms, int slot = 0);
-  // Between graphs the compute stream waits for the host, which does something else for so long; which reads a buffer.
+  // Between graphs the compute stream waits for the host, which does something else for so long; which reads one of the
+  // plan's shared memories.
   void host(double ms) { clock_of(Stream::kCompute) += ms; }
-  void host_reads(const Shared& memory, int slot = 0) { meet(memory, slot, Stream::kCompute, false); }
+  void host_reads(int memory, int slot = 0) { meet(memory, slot, Stream::kCompute, false); }
 
   double ms(Stream stream) const { return clock_[static_cast<int>(stream)]; }  // when it is done with all it was given
   double busy_ms(Stream stream) const { return busy_[static_cast<int>(stream)]; }
@@ -44,7 +45,7 @@ class Simulation {
 
  private:
   double& clock_of(Stream stream) { return clock_[static_cast<int>(stream)]; }
-  void meet(const Shared& memory, int slot, Stream stream, bool writes);
+  void meet(int memory, int slot, Stream stream, bool writes);
   void wait(Stream stream, double until_ms, const std::string& label);
 
   struct Past {

@@ -1,5 +1,6 @@
 #include "dist/collectives.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -12,15 +13,15 @@ namespace {
 
 constexpr int kInFlight = Transport::kSlots / 2;  // chunks, each way
 
-// Between two looks at the transport: first only gives way, and later, when a peer is late, sleeps, so that computing
-// threads have the core.
+// Between two looks at the transport: first only gives way, and later, when a peer is late or the link is slow, sleeps,
+// so that computing threads have the core: each time longer, up to a sixteenth of what it has waited.
 class Patience {
  public:
   void wait() {
     if (++looks_ < kYields)
       std::this_thread::yield();
     else
-      std::this_thread::sleep_for(std::chrono::microseconds(kNapMicroseconds));
+      std::this_thread::sleep_for(std::chrono::microseconds(kNapMicroseconds << std::min((looks_ - kYields) / 16, 4)));
   }
   void reset() { looks_ = 0; }
 

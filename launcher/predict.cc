@@ -23,7 +23,7 @@ class Walked {
   Walked(const CompiledProgram& program, size_t index, const Measured& measured)
       : graph_(program.graphs[index].graph),
         schedule_(program.schedules[index]),
-        handover_(find_handover(graph_, schedule_, program.memory.graphs[index])) {
+        handover_(find_handover(graph_, schedule_, program.memory, static_cast<int>(index))) {
     for (const Step& step : schedule_.steps) ms_.push_back(duration_ms(graph_, graph_.node(step.node), measured));
   }
   void run(Simulation& simulation, int slot) const { simulation.run(graph_, schedule_, handover_, ms_, slot); }
@@ -41,7 +41,7 @@ class WalkedStep {
   WalkedStep(const CompiledProgram& program, int64_t rounds, const Measured& measured)
       : rounds_(rounds),
         between_ms_(measured.between_ms),
-        loss_{program.memory.shared_index("step.loss")} {
+        loss_(program.memory.shared_index("step.loss")) {
     for (size_t g = 0; g < program.graphs.size(); ++g)
       if (const std::string& name = program.graphs[g].name;
           name == "micro_step" || name == "micro_step.last" || name == "update")
@@ -65,7 +65,7 @@ class WalkedStep {
 
   int64_t rounds_;
   double between_ms_;
-  Shared loss_;
+  int loss_;  // the memory that the host reads after each round
   std::map<std::string, Walked> graphs_;
 };
 
@@ -82,7 +82,7 @@ PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& m
   const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
   const CompiledProgram program = compile_run(setup, {}, threads);
   const WalkedStep step(program, setup.rounds(), measured);
-  Simulation simulation(1 + program.memory.buffers.size(), Issue::kComputing);
+  Simulation simulation(program.memory, Issue::kComputing);
   step.run(simulation);  // the first begins with nothing under way
   const double begin_ms = simulation.ms(Stream::kCompute);
   const auto exposed_before = simulation.exposed_ms();

@@ -1,8 +1,10 @@
 #include "launcher/run_program.h"
 
+#include <map>
 #include <set>
 
 #include "core/error.h"
+#include "core/op_card.h"
 #include "launcher/state.h"
 
 namespace shardit {
@@ -48,6 +50,22 @@ bool adds_noise(const SamplingPlan& plan) {
 }
 
 }  // namespace
+
+double wire_bytes_per_step(const CompiledProgram& program, const RunSetup& setup) {
+  const bool differs = last_round_differs(setup.sharding, setup.reduction(true));
+  const std::map<std::string, int64_t> runs = {
+      {"micro_step", setup.rounds() - (differs ? 1 : 0)}, {"micro_step.last", 1}, {"update", 1}};
+  double bytes = 0;
+  for (const NamedGraph& g : program.graphs) {
+    const auto times = runs.find(g.name);
+    if (times == runs.end()) continue;
+    for (int n = 0; n < g.graph.node_count(); ++n) {
+      const Node& node = g.graph.node(n);
+      bytes += static_cast<double>(times->second) * node.card->cost(types_of(g.graph, node)).wire_bytes;
+    }
+  }
+  return bytes;
+}
 
 void refresh_weights(Program& program) {
   for (const char* graph : {"refresh", "gather"})

@@ -26,6 +26,9 @@ struct RunProgramOptions {
 // and "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
 
+// What a rank sends to others in a training step, by the cards' own costs.
+double wire_bytes_per_step(const CompiledProgram& program, const RunSetup& setup);
+
 // After the masters were set or loaded: makes what the other graphs read of them.
 void refresh_weights(Program& program);
 

@@ -27,13 +27,22 @@ using Json = nlohmann::ordered_json;
 
 struct RankPlan {
   int ranks = 1;
-  MemoryPlan memory;  // of one rank: all have the same
+  MemoryPlan memory;                              // of one rank: all have the same
+  double wire_bytes = 0, wire_bytes_fastest = 0;  // that it sends in a step: as configured, and in reduction fastest
 };
+
+CompiledProgram compile_for(const RunConfig& config, const RunSetup& setup, int ranks) {
+  return compile_run(setup, run_program_options(config, setup), compute_threads(ranks));
+}
 
 // Of rank 0, with the threads that it would get if all ranks ran on this machine.
 RankPlan plan_for(const RunConfig& config, int ranks) {
-  const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, static_cast<int>(config.parallel().replicate_group())));
-  return {ranks, compile_run(setup, run_program_options(config, setup), compute_threads(ranks)).memory};
+  RunSetup setup = make_setup(config, plan_mesh(ranks, 0, static_cast<int>(config.parallel().replicate_group())));
+  const CompiledProgram program = compile_for(config, setup, ranks);
+  RankPlan plan{ranks, program.memory, wire_bytes_per_step(program, setup)};
+  setup.fastest = true;
+  plan.wire_bytes_fastest = wire_bytes_per_step(compile_for(config, setup, ranks), setup);
+  return plan;
 }
 
 Json to_json(const RankPlan& plan, int64_t checkpoint_bytes) {
@@ -42,6 +51,8 @@ Json to_json(const RankPlan& plan, int64_t checkpoint_bytes) {
   return {{"ranks", plan.ranks},
           {"per_rank", rows},
           {"peak_bytes", plan.memory.arena_bytes},
+          {"wire_bytes_per_step", plan.wire_bytes},
+          {"wire_bytes_per_step_fastest", plan.wire_bytes_fastest},
           {"checkpoint_bytes", checkpoint_bytes}};
 }
 
@@ -64,6 +75,10 @@ void print_table(const std::vector<RankPlan>& plans) {
     for (int64_t bytes : rows[name]) std::printf(" %15ld", bytes);
     if (plans.size() == 1) std::printf("  %s", format_bytes(static_cast<double>(rows[name][0])).c_str());
   }
+  std::printf("\n\nsent per step  ");
+  for (const RankPlan& plan : plans) std::printf(" %15.0f", plan.wire_bytes);
+  std::printf("\n  in fastest   ");
+  for (const RankPlan& plan : plans) std::printf(" %15.0f", plan.wire_bytes_fastest);
   std::printf("\n");
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json plan_json(const Words& more = {}) {
-  Words words = {"plan", tiny_config(), "--ranks", "1", "--json"};
+Json plan_json(const Words& more = {}, int ranks = 1) {
+  Words words = {"plan", tiny_config(), "--ranks", std::to_string(ranks), "--json"};
   words.insert(words.end(), more.begin(), more.end());
   const Ran ran = run(words);
   EXPECT_TRUE(succeeds(ran));
@@ -56,6 +56,53 @@ TEST(Plan, IsWhatTheRunAllocates) {
     EXPECT_EQ(start.at("planned_bytes"), peak);
     EXPECT_EQ(start.at("allocated_bytes"), peak);
   }
+}
+
+TEST(Plan, IsWhatEveryRankAllocatesAtEveryStage) {
+  for (int ranks : {2, 4})
+    for (const char* stage : {"0", "1", "2", "3"}) {
+      const TestFolder folder;
+      const Words set = {"--set", std::string("parallel.zero_stage=") + stage};
+      const Ran ran = train(folder / "run", {"--steps", "1", set[0], set[1]}, {.ranks = ranks});
+      ASSERT_TRUE(succeeds(ran));
+      const Json start = start_event(folder / "run");
+      const Json plan = plan_json(set, ranks).at("plans").at(0);
+      EXPECT_EQ(start.at("plan"), plan.at("per_rank")) << ranks << " ranks, stage " << stage;
+      EXPECT_EQ(start.at("allocated_bytes"), plan.at("peak_bytes")) << ranks << " ranks, stage " << stage;
+    }
+}
+
+// Four ranks, three rounds: each sends three quarters of its gradients in every round, or of their sum once.
+TEST(Plan, SaysWhatTravelsBesideTheFastest) {
+  const Json plan = plan_json({"--set", "parallel.zero_stage=1"}, 4).at("plans").at(0);
+  int64_t ema_bytes = 0;  // two profiles in fp32, a quarter of each
+  for (const Json& row : plan.at("per_rank"))
+    if (row.at("class") == "ema") ema_bytes = row.at("bytes");
+  const double gradients = static_cast<double>(ema_bytes) / 2 * 3;
+  EXPECT_EQ(plan.at("wire_bytes_per_step").get<double>() - plan.at("wire_bytes_per_step_fastest").get<double>(),
+            2 * gradients);
+  EXPECT_EQ(plan_json().at("plans").at(0).at("wire_bytes_per_step"), 0) << "one rank sends nothing";
+}
+
+// The same budget on four ranks: too little for a whole state each, enough for a quarter.
+TEST(Plan, AModelTooLargeForOneRankTrainsSharded) {
+  const TestFolder folder;
+  const auto peak = [](const char* stage) {
+    return plan_json({"--set", std::string("parallel.zero_stage=") + stage}, 4)
+        .at("plans")
+        .at(0)
+        .at("peak_bytes")
+        .get<int64_t>();
+  };
+  const std::string limit = "parallel.memory_budget_bytes=" + std::to_string(peak("3"));
+  ASSERT_LT(peak("3"), peak("0"));
+  const Ran refused =
+      train(folder / "run", {"--steps", "2", "--set", limit, "--set", "parallel.zero_stage=0"}, {.ranks = 4});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(contains(refused.err, std::to_string(peak("0")) + " bytes"));
+  EXPECT_TRUE(contains(refused.err, "parallel.zero_stage="));
+  EXPECT_TRUE(succeeds(
+      train(folder / "run", {"--steps", "2", "--set", limit, "--set", "parallel.zero_stage=3"}, {.ranks = 4})));
 }
 
 // "nearest: checkpoint.async=false micro_batch_size=1 fits, 2.1 MiB (…)": the settings in it.

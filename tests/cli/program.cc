@@ -51,6 +51,7 @@ Words mpirun(int ranks) {
   }
   if (s.user != 0 && (setgroups(0, nullptr) != 0 || setgid(s.user) != 0 || setuid(s.user) != 0)) _exit(126);
   Words words = s.ranks > 0 ? mpirun(s.ranks) : Words{};
+  words.insert(words.end(), s.wrapper.begin(), s.wrapper.end());
   words.push_back(SHARDIT_PROGRAM);
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;

@@ -19,6 +19,7 @@ struct Surroundings {
   int64_t largest_file_bytes = 0;  // 0: no limit
   int user = 0;                    // 0: this one
   int ranks = 0;                   // under mpirun, so many; 0: alone
+  Words wrapper = {};              // starts the program, whose command line follows
 };
 
 struct Ran {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
@@ -122,6 +124,30 @@ TEST(Job, ALostRankEndsTheOthersWithinSecondsAndTheRunGoesOn) {
   EXPECT_NE(job.wait().code, 0);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
   ASSERT_TRUE(succeeds(train(run, steps(20, 3), {.ranks = 2})));
+  EXPECT_EQ(digest_of(run), digest_after(steps(20, 0)));
+}
+
+// Rank 1 sees the checkpoints through a layer of its own, whose disk holds 64 KiB: what a node with a full disk sees.
+TEST(Job, ADiskThatIsFullUnderOneRankOnlyIsToldByItsNumberAndHarmsNothing) {
+  const TestFolder folder;
+  const std::string run = folder / "run", script = folder / "small_disk.sh";
+  ASSERT_TRUE(succeeds(train(run, steps(10, 2), {.ranks = 2})));
+  std::filesystem::create_directory(folder / "disk");
+  write_bytes(script,
+              "set -e\nif [ $OMPI_COMM_WORLD_RANK = 1 ]; then\n"
+              "  mount -t tmpfs -o size=64k none " +
+                  folder / "disk" + "\n  mkdir " + folder / "disk/upper" + " " + folder / "disk/work" +
+                  "\n  mount -t overlay overlay -o lowerdir=" + run + "/checkpoints,upperdir=" + folder / "disk/upper" +
+                  ",workdir=" + folder / "disk/work" + " " + run + "/checkpoints\nfi\nexec \"$@\"\n");
+  const Words in_namespace = {"unshare", "-m", "sh", script};
+  if (std::system(("OMPI_COMM_WORLD_RANK=1 unshare -m sh " + script + " true 2>/dev/null").c_str()) != 0)
+    GTEST_SKIP() << "needs root and overlay mounts";
+  const Ran ran = train(run, steps(20, 2), {.ranks = 2, .wrapper = in_namespace});
+  EXPECT_EQ(ran.code, 4) << ran.err;
+  EXPECT_TRUE(contains(ran.err, "shardit: rank 1 of 2: write "));
+  EXPECT_TRUE(contains(ran.err, "No space left on device"));
+  EXPECT_FALSE(exists(checkpoint_path(run, 20)));
+  ASSERT_TRUE(succeeds(train(run, steps(20, 2), {.ranks = 2})));
   EXPECT_EQ(digest_of(run), digest_after(steps(20, 0)));
 }
 

@@ -31,7 +31,7 @@ struct Timeline {
 // A graph by itself.
 Timeline run(const Graph& g, const std::vector<double>& ms, Issue issue = Issue::kAhead) {
   const Schedule order = schedule(g);
-  Simulation simulation(1, issue);
+  Simulation simulation(MemoryPlan{}, issue);
   const auto steps = simulation.run(g, order, {.meets = decltype(Handover::meets)(order.steps.size())}, ms);
   return {simulation.ms(Stream::kCompute), simulation.ms(Stream::kWire), simulation.exposed_ms(), steps};
 }
@@ -121,9 +121,9 @@ TEST(Simulate, TransfersGoOnIntoTheNextGraph) {
   const Schedule first = schedule(send), second = schedule(use);
   const MemoryPlan plan = plan_memory({{&send, &first}, {&use, &second}}, 1);
   for (const auto& [wire_ms, exposed_ms] : std::map<double, double>{{2, 0}, {5, 2}}) {
-    Simulation simulation(1 + plan.buffers.size());
-    simulation.run(send, first, find_handover(send, first, plan.graphs[0]), std::vector<double>{0, 1, wire_ms});
-    simulation.run(use, second, find_handover(use, second, plan.graphs[1]), std::vector<double>{0, 0, 3, 1});
+    Simulation simulation(plan);
+    simulation.run(send, first, find_handover(send, first, plan, 0), std::vector<double>{0, 1, wire_ms});
+    simulation.run(use, second, find_handover(use, second, plan, 1), std::vector<double>{0, 0, 3, 1});
     EXPECT_EQ(simulation.ms(Stream::kCompute), 1 + 3 + exposed_ms + 1);
     EXPECT_EQ(simulation.exposed_ms().contains("u"), exposed_ms > 0);
   }

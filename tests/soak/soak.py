@@ -6,7 +6,7 @@ Parts, each a function of the same name; all run unless some are named:
   restarts a rank is killed in the middle, and the run goes on with another number of ranks at another stage
   delays   drawn delays before and after every collective, ranks as threads
   kills    SIGKILL to a random rank at a random time, again and again
-  terms    SIGTERM, to a random rank or to mpirun, again and again
+  terms    SIGTERM, to a random rank, to mpirun or to shardit launch, again and again
 Everything random follows --seed. Exits 1 if a digest differs or a run does not go on, and says which command it was.
 """
 import argparse, json, os, random, re, shutil, signal, subprocess, sys, tempfile, time
@@ -119,16 +119,18 @@ class Soak:
                 pass  # it ended meanwhile
         return found
 
-    def disturb(self, run_dir, number, most_s, to_mpirun=False, flags=()):
-        """Starts a job and sends the signal after a random time. Returns the command and how it ended."""
+    def disturb(self, run_dir, number, whom="rank"):
+        """Starts a job and sends a signal to a rank, to mpirun or to launch after a random time. Returns its exit code."""
         ranks, stage = self.random.choice([2, 3, 4]), self.random.choice([0, 1, 2, 3])
-        words = self.command(run_dir, ranks, stage, flags, ["steps=1000000", "checkpoint.every_steps=7"])
+        words = self.command(run_dir, ranks, stage, [], ["steps=1000000", "checkpoint.every_steps=7"])
+        if whom == "launch":
+            words = [self.shardit, "launch", "--", *words]
         process = self.start(words)
-        time.sleep(self.random.uniform(0.1, most_s))
-        targets = [process.pid] if to_mpirun else self.ranks_of(process)
+        time.sleep(self.random.uniform(0.1, 3))
+        targets = self.ranks_of(process) if whom == "rank" else [process.pid]
         if targets:
             os.kill(self.random.choice(targets), number)
-        return words, self.wait(process, words)
+        return self.wait(process, words)[0]
 
     def end_undisturbed(self, run_dir):
         """Some steps more than there are; the digest must be that of a run that nobody disturbed."""
@@ -188,21 +190,23 @@ class Soak:
         run, lost = self.fresh("kills"), 0
         progress = Progress("kills", self.args.kills)
         for _ in range(self.args.kills):
-            _, (code, _) = self.disturb(run, signal.SIGKILL, 3.0)
+            code = self.disturb(run, signal.SIGKILL)
             lost += code != 0
             progress.step(f"mpirun ended with {code}")
         steps = self.end_undisturbed(run)
         return f"{self.args.kills} SIGKILLs, {lost} jobs lost, {steps} steps, digest of the undisturbed run"
 
     def terms(self):
-        run, clean = self.fresh("terms"), 0
+        run, clean = self.fresh("terms"), {"rank": 0, "mpirun": 0, "launch": 0}
         progress = Progress("terms", self.args.terms)
         for i in range(self.args.terms):
-            words, (code, output) = self.disturb(run, signal.SIGTERM, 3.0, to_mpirun=i % 2 == 1)
-            clean += code == 0
-            progress.step(f"{'to mpirun' if i % 2 else 'to a rank'}: ended with {code}")
+            whom = list(clean)[i % 3]
+            code = self.disturb(run, signal.SIGTERM, whom)
+            clean[whom] += code == 0
+            progress.step(f"to {whom}: ended with {code}")
         steps = self.end_undisturbed(run)
-        return f"{self.args.terms} SIGTERMs, {clean} ended with 0, {steps} steps, digest of the undisturbed run"
+        ended = ", ".join(f"{n} to {whom}" for whom, n in clean.items())
+        return f"{self.args.terms} SIGTERMs, of which ended with 0: {ended}; {steps} steps, digest of the undisturbed run"
 
 
 def main():
