@@ -29,6 +29,8 @@ constexpr double kFirstPause_s = 1, kLongestPause_s = 300;  // doubles as long a
 // Ranks that lose mpirun end when they notice, after some 2.5 s; until then they hold the run's lock.
 constexpr double kOrphansEnd_s = 5;
 constexpr double kGrace_s = 10;  // of a job that was told to end at once
+// mpirun forgets a signal that comes before it has started its ranks; to ranks that heard it, another says nothing new.
+constexpr double kRepeat_s = 1;
 
 void say(const std::string& text) { std::cerr << "launch: " << text << std::endl; }
 
@@ -171,9 +173,10 @@ class Launcher {
     int status = 0;
     while (waitpid(job_, &status, WNOHANG) != job_) {
       const bool ending = urgent_ >= 2;
-      const int number = signals_.wait(ending ? kGrace_s : 3600);
+      const int number = signals_.wait(ending ? kGrace_s : stopping_ ? kRepeat_s : 3600);
       if (number != 0 && number != SIGCHLD) on_signal(number);
       if (number == 0 && ending) kill(-job_, SIGKILL);
+      if (number == 0 && stopping_ && !ending) kill(job_, SIGUSR1);
     }
     if (WIFEXITED(status)) return {.code = code_of(WEXITSTATUS(status))};
     return {.code = code_of(kSignalled + WTERMSIG(status)), .killed = true};
