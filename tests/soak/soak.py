@@ -157,10 +157,10 @@ class Soak:
     def restarts(self):
         cases = [(a, s, b, t) for a in (2, 3, 4) for s in (0, 1, 2, 3) for b, t in [self.random.choice(
             [(b, t) for b in (1, 2, 3, 4) for t in (0, 1, 2, 3) if (b, t) != (a, s)])]]
-        progress, in_the_middle = Progress("restarts", len(cases)), 0
+        progress, in_the_middle, steps, longer = Progress("restarts", len(cases)), 0, 400, ["steps=400"]
         for ranks, stage, other_ranks, other_stage in cases:
             run = self.fresh("restarts")
-            words = self.command(run, ranks, stage)
+            words = self.command(run, ranks, stage, sets=longer)
             process = self.start(words)
             until = time.time() + PATIENCE_S
             while time.time() < until and process.poll() is None and not os.path.exists(
@@ -170,10 +170,10 @@ class Soak:
             for pid in self.ranks_of(process)[:1]:
                 os.kill(pid, signal.SIGKILL)
             self.wait(process, words)
-            in_the_middle += self.step_of(run) < 40
-            words = self.command(run, other_ranks, other_stage)
+            in_the_middle += self.step_of(run) < steps
+            words = self.command(run, other_ranks, other_stage, sets=longer)
             self.finish(words)
-            self.expect(run, self.reference(40), words)
+            self.expect(run, self.reference(steps, longer), words)
             progress.step(f"{ranks} ranks at stage {stage}, then {other_ranks} at stage {other_stage}")
         return f"{len(cases)} runs, {in_the_middle} of them killed before their end"
 
