@@ -2,7 +2,7 @@
 #
 #   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
 #   make test    install what is missing, build, run the tests
-#   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 20 minutes on two cores
+#   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores
 #
 # JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one.
 SHELL := /bin/bash
