@@ -32,11 +32,7 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
       in_use_(compiled_.memory) {
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
-  const size_t graphs = compiled_.graphs.size();
-  for (size_t g = 0; g < graphs; ++g)
-    handovers_.push_back(
-        find_handover(compiled_.graphs[g].graph, compiled_.schedules[g], compiled_.memory, static_cast<int>(g)));
-  for (size_t g = 0; g < graphs; ++g) {
+  for (size_t g = 0; g < compiled_.graphs.size(); ++g) {
     bind(static_cast<int>(g), events_);
     events_ += 1 + static_cast<int>(compiled_.schedules[g].steps.size());
   }
@@ -46,8 +42,7 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
 Program::~Program() {
   try {
     synchronize();
-  } catch (const std::exception&) {
-  }
+  } catch (const std::exception&) {}
   device_.release(arena_, static_cast<size_t>(allocated_bytes_));
 }
 
@@ -85,13 +80,14 @@ Program::Launch Program::bind(int g, const Node& node, const Step& step) {
 void Program::bind(int g, int first_event) {
   const Graph& graph = compiled_.graphs[g].graph;
   const Schedule& schedule = compiled_.schedules[g];
+  Handover handover = find_handover(graph, schedule, compiled_.memory, g);
   const int steps = static_cast<int>(schedule.steps.size());
   BoundGraph& bound = bound_.emplace_back();
   bound.begin_event = first_event + steps;
   std::vector<bool> awaited(schedule.steps.size(), false);
   for (const Step& step : schedule.steps)
     for (int w : step.waits) awaited[w] = true;
-  for (const Handover::Leaving& left : handovers_[g].leaves) {
+  for (const Handover::Leaving& left : handover.leaves) {
     awaited[left.step] = true;
     bound.leaves.push_back({left, schedule.steps[left.step].stream, event_of(g, left.step, first_event)});
   }
@@ -101,7 +97,7 @@ void Program::bind(int g, int first_event) {
     const Node& node = graph.node(step.node);
     if (node.card == &input_card) continue;
     Launch& launch = bound.launches.emplace_back(bind(g, node, step));
-    launch.meets = &handovers_[g].meets[s];
+    launch.meets = std::move(handover.meets[s]);
     if (awaited[s]) launch.event = first_event + s;
     for (int w : step.waits) launch.waits.push_back(event_of(g, w, first_event));
     used.insert(step.stream);
@@ -118,7 +114,7 @@ void Program::run(int g, int slot) {
   fork(bound);
   for (const Launch& launch : bound.launches) {
     const Stream stream = launch.step->stream;
-    for (const Handover::Meeting& m : *launch.meets)
+    for (const Handover::Meeting& m : launch.meets)
       in_use_.meet(m.memory, slot, stream, m.writes, [&](InUse::Event event) { wait(stream, event); });
     for (InUse::Event event : launch.waits) wait(stream, in_slot(event, slot));
     const KernelArgs args{.in = launch.in[slot],

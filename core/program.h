@@ -83,7 +83,7 @@ class Program {
   struct Launch {
     const Node* node;
     const Step* step;
-    const std::vector<Handover::Meeting>* meets;
+    std::vector<Handover::Meeting> meets;
     int event = -1;                        // recorded after it, -1 where nobody waits for it
     std::vector<InUse::Event> waits;       // on steps of this graph
     std::vector<TensorRef> in[2], out[2];  // by slot
@@ -121,8 +121,7 @@ class Program {
   Pool wire_pool_{1};  // kernels of the wire stream compute on their own thread, beside the compute stream
   std::byte* arena_ = nullptr;
   int64_t allocated_bytes_ = 0;
-  std::vector<Handover> handovers_;  // by graph, as are bound_
-  std::vector<BoundGraph> bound_;
+  std::vector<BoundGraph> bound_;  // by graph
   InUse in_use_;
   int events_ = 0;  // of a slot: one for each step of each graph, and one for each graph's begin
   std::vector<Waited> waited_;

@@ -35,35 +35,30 @@ class Walked {
   std::vector<double> ms_;
 };
 
-// The graphs of a step in their order, as StepRunner runs them.
+// The graphs of a step, one after another, with what the host does between them.
 class WalkedStep {
  public:
-  WalkedStep(const CompiledProgram& program, int64_t rounds, const Measured& measured)
-      : rounds_(rounds),
+  WalkedStep(const CompiledProgram& program, const RunSetup& setup, const Measured& measured)
+      : order_(graphs_of_step(setup)),
         between_ms_(measured.between_ms),
         loss_(program.memory.shared_index("step.loss")) {
     for (size_t g = 0; g < program.graphs.size(); ++g)
-      if (const std::string& name = program.graphs[g].name;
-          name == "micro_step" || name == "micro_step.last" || name == "update")
-        graphs_.emplace(name, Walked(program, g, measured));
+      if (std::find(order_.begin(), order_.end(), program.graphs[g].name) != order_.end())
+        graphs_.emplace(program.graphs[g].name, Walked(program, g, measured));
   }
 
   void run(Simulation& simulation) const {
-    for (int64_t round = 0; round < rounds_; ++round) {
+    const int rounds = static_cast<int>(order_.size()) - 1;
+    for (int round = 0; round < rounds; ++round) {
       simulation.host(between_ms_);
-      graph_of(round).run(simulation, static_cast<int>(round % 2));
+      graphs_.at(order_[round]).run(simulation, round % 2);
       simulation.host_reads(loss_);
     }
-    graphs_.at("update").run(simulation, 0);
+    graphs_.at(order_.back()).run(simulation, 0);
   }
 
  private:
-  const Walked& graph_of(int64_t round) const {
-    const auto last = graphs_.find("micro_step.last"), any = graphs_.find("micro_step");
-    return last != graphs_.end() && round + 1 == rounds_ ? last->second : any->second;
-  }
-
-  int64_t rounds_;
+  std::vector<std::string> order_;
   double between_ms_;
   int loss_;  // the memory that the host reads after each round
   std::map<std::string, Walked> graphs_;
@@ -81,7 +76,7 @@ PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& m
   const auto replicas = static_cast<int>(config.parallel().replicate_group());
   const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
   const CompiledProgram program = compile_run(setup, {}, threads);
-  const WalkedStep step(program, setup.rounds(), measured);
+  const WalkedStep step(program, setup, measured);
   Simulation simulation(program.memory, Issue::kComputing);
   step.run(simulation);  // the first begins with nothing under way
   const double begin_ms = simulation.ms(Stream::kCompute);

@@ -51,20 +51,21 @@ bool adds_noise(const SamplingPlan& plan) {
 
 }  // namespace
 
+std::vector<std::string> graphs_of_step(const RunSetup& setup) {
+  std::vector<std::string> names(static_cast<size_t>(setup.rounds()), "micro_step");
+  if (last_round_differs(setup.sharding, setup.reduction(true))) names.back() = "micro_step.last";
+  names.push_back("update");
+  return names;
+}
+
 double wire_bytes_per_step(const CompiledProgram& program, const RunSetup& setup) {
-  const bool differs = last_round_differs(setup.sharding, setup.reduction(true));
-  const std::map<std::string, int64_t> runs = {
-      {"micro_step", setup.rounds() - (differs ? 1 : 0)}, {"micro_step.last", 1}, {"update", 1}};
-  double bytes = 0;
-  for (const NamedGraph& g : program.graphs) {
-    const auto times = runs.find(g.name);
-    if (times == runs.end()) continue;
-    for (int n = 0; n < g.graph.node_count(); ++n) {
-      const Node& node = g.graph.node(n);
-      bytes += static_cast<double>(times->second) * node.card->cost(types_of(g.graph, node)).wire_bytes;
-    }
-  }
-  return bytes;
+  std::map<std::string, double> bytes;  // of one run of each graph
+  for (const NamedGraph& g : program.graphs)
+    for (int n = 0; n < g.graph.node_count(); ++n)
+      bytes[g.name] += g.graph.node(n).card->cost(types_of(g.graph, g.graph.node(n))).wire_bytes;
+  double sum = 0;
+  for (const std::string& graph : graphs_of_step(setup)) sum += bytes.at(graph);
+  return sum;
 }
 
 void refresh_weights(Program& program) {

@@ -26,6 +26,9 @@ struct RunProgramOptions {
 // and "sample.<stage>".
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& options, int threads);
 
+// The graphs of a training step by name, in the order in which it runs them: one for each round, then the update.
+std::vector<std::string> graphs_of_step(const RunSetup& setup);
+
 // What a rank sends to others in a training step, by the cards' own costs.
 double wire_bytes_per_step(const CompiledProgram& program, const RunSetup& setup);
 

@@ -3,15 +3,12 @@
 #include <cmath>
 
 #include "launcher/nonfinite.h"
+#include "launcher/run_program.h"
 
 namespace shardit {
 namespace {
 
 constexpr int kSlots = 2;  // of the double-buffered inputs
-
-int find_graph(const Program& program, const std::string& name, const std::string& otherwise) {
-  return program.has_graph(name) ? program.index_of(name) : program.index_of(otherwise);
-}
 
 }  // namespace
 
@@ -23,10 +20,10 @@ StepRunner::StepRunner(Program& program, const RunSetup& setup, const RunConfig&
       data_(data),
       ranks_(ranks),
       trace_(trace),
-      earlier_graph_(find_graph(program, "micro_step", "micro_step.last")),
-      last_graph_(find_graph(program, "micro_step.last", "micro_step")),
       losses_(static_cast<size_t>(ranks.size())),
-      loader_(data, loader_options(step)) {}
+      loader_(data, loader_options(step)) {
+  for (const std::string& graph : graphs_of_step(setup)) graphs_.push_back(program.index_of(graph));
+}
 
 LoaderOptions StepRunner::loader_options(int64_t step) const {
   return {.seed = config_.seed(),
@@ -65,14 +62,14 @@ StepResult StepRunner::run(int64_t step) {
     const int slot = static_cast<int>(round % kSlots);
     load(loader_, slot);
     set_counters(step, round, slot);
-    program_.run(graph_of(round), slot);
+    program_.run(graphs_[round], slot);
     result.loss = add_losses(result.loss);
   }
   result.finite = std::isfinite(result.loss);
   if (result.finite) {
     const std::vector<double> numbers = step_numbers(config_, step);
     program_.upload("step.numbers", numbers.data(), static_cast<int64_t>(numbers.size() * sizeof(double)));
-    program_.run("update");
+    program_.run(graphs_.back());
     double norm[3];
     program_.download("step.norm", norm, sizeof norm);
     result.finite = norm[2] != 0;
@@ -92,7 +89,7 @@ std::string StepRunner::find_nonfinite(int64_t step) {
   for (int64_t round = 0; round < setup_.rounds() && found.empty(); ++round) {
     load(again, 0);
     set_counters(step, round, 0);
-    const std::string mine = first_nonfinite(program_, graph_of(round), 0).value_or("");
+    const std::string mine = first_nonfinite(program_, graphs_[round], 0).value_or("");
     for (const std::string& where : ranks_.all_texts("non-finite", mine))
       if (found.empty()) found = where;
   }

@@ -38,7 +38,6 @@ class StepRunner {
   std::string find_nonfinite(int64_t step);
 
  private:
-  int graph_of(int64_t round) const { return round + 1 == setup_.rounds() ? last_graph_ : earlier_graph_; }
   void load(Loader& loader, int slot);
   void set_counters(int64_t step, int64_t round, int slot);
   double add_losses(double sum);
@@ -50,7 +49,7 @@ class StepRunner {
   const Dataset& data_;
   Ranks& ranks_;
   Trace* trace_;
-  int earlier_graph_, last_graph_;
+  std::vector<int> graphs_;    // of a step, in order: one for each round, then the update
   std::vector<float> losses_;  // of a round's micro-batches
   Loader loader_;
 };
