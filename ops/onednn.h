@@ -1,7 +1,8 @@
 // Matrix products by oneDNN, cut into tiles: each tile is one single-threaded library call, made from a pool thread.
 //
 // The cut is a function of the shape alone, so neither the thread count nor the load changes a bit. fp32 and bf16
-// operands go to the library (bf16 is accumulated in fp32); fp64, which only the sweep uses, is a plain loop.
+// operands go to the library (bf16 is accumulated in fp32; where the processor has no such product, fp32 copies of a
+// tile's operands do); fp64, which only the sweep uses, is a plain loop.
 #pragma once
 
 #include <memory>
