@@ -110,9 +110,10 @@ TEST(Launch, WithoutRestartsPassesTheCodeOn) {
 
 TEST(Launch, ShrinksToFewerRanksUntilTheJobHolds) {
   const TestFolder folder;
-  folder.write("broken", "");
-  const std::string program = script(folder, "if [ $OMPI_COMM_WORLD_SIZE = 2 -a $OMPI_COMM_WORLD_RANK = 1 -a -e '" +
-                                                 folder / "broken" + "' ]; then (sleep 1; kill -KILL $$) & fi");
+  const std::string saved = checkpoint_path(folder / "run", 20);
+  const std::string program =
+      script(folder, "if [ $OMPI_COMM_WORLD_SIZE = 2 -a $OMPI_COMM_WORLD_RANK = 1 ]; then (until [ -e '" + saved +
+                         "' ]; do sleep 0.1; done; kill -KILL $$) & fi");
   const Job job{.run = folder / "run", .launch = {"--shrink"}, .train = long_run(), .program = program};
   const Ran ran = job.launched();
   EXPECT_EQ(ran.code, 0) << ran.err;
