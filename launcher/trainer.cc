@@ -1,23 +1,16 @@
 #include "launcher/trainer.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
 #include <filesystem>
-#include <iostream>
-#include <thread>
 #include <utility>
 
 #include "checkpoints/directory.h"
 #include "checkpoints/run_lock.h"
 #include "core/error.h"
-#include "data/grid.h"
-#include "data/png.h"
-#include "dist/watchdog.h"
 #include "launcher/agreement.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
-#include "launcher/machine.h"
+#include "launcher/hang.h"
 #include "launcher/memory_check.h"
 #include "launcher/output_file.h"
 #include "launcher/ranks.h"
@@ -27,32 +20,18 @@
 #include "launcher/run_folder.h"
 #include "launcher/run_log.h"
 #include "launcher/run_program.h"
-#include "launcher/sampling.h"
+#include "launcher/run_start.h"
+#include "launcher/sample_grid.h"
 #include "launcher/saver.h"
 #include "launcher/signals.h"
 #include "launcher/state.h"
+#include "launcher/step_report.h"
 #include "launcher/step_runner.h"
 #include "launcher/step_trace.h"
 #include "launcher/validation.h"
 
 namespace shardit {
 namespace {
-
-// What each rank tells the others after a step.
-struct StepReport {
-  double step_ms = 0, exposed_ms = 0, data_wait_ms = 0;
-  int64_t mem_bytes = 0;
-  bool stop = false;   // a signal, or the time is up
-  bool saved = false;  // no save is being written
-};
-
-// The first rank that still runs tells what the watchdog found; its launcher then ends the others.
-void exit_on_hang(int rank, const std::string& diagnosis) {
-  constexpr int kHang = 6;
-  std::this_thread::sleep_for(rank * std::chrono::milliseconds(300));
-  std::cerr << "shardit: " << diagnosis << std::endl;
-  std::_Exit(kHang);
-}
 
 class Trainer {
  public:
@@ -64,10 +43,8 @@ class Trainer {
         setup_(join(world)),
         folder_{options.run_dir},
         pool_(options.threads),
-        device_(make_cpu_device()) {
-    if (ranks_.size() > 1 && config_.parallel().watchdog_s() > 0)
-      watchdog_.emplace(world, WatchdogOptions{.limit_s = config_.parallel().watchdog_s()},
-                        [rank = ranks_.rank()](const std::string& diagnosis) { exit_on_hang(rank, diagnosis); });
+        device_(make_cpu_device()),
+        watchdog_(end_hangs(world, config_.parallel().watchdog_s())) {
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] { compiled = set_up(); });
     check_same_collectives(ranks_, *compiled);
@@ -165,16 +142,31 @@ class Trainer {
   void start(const std::optional<Resumed>& resumed, int64_t last) {
     program_->run("constants");
     refresh_weights(*program_);
+    std::string proven;
     if (resumed) {
-      proven_ = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof);
-      log_.say("resume proof " + proven_);
+      proven = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof);
+      log_.say("resume proof " + proven);
     }
     ranks_.on_first("start", [&] {
       log_.say(set_aside_after(files_, folder_.path, step_));
       replace_file(files_, folder_.config(), resolved_text(config_));
       log_.open_metrics(folder_.metrics(), step_);
     });
-    tell_start(resumed);
+    tell_start(log_, step_,
+               {.config = config_,
+                .setup = setup_,
+                .program = *program_,
+                .data = *train_data_,
+                .device = device_->name(),
+                .run_dir = folder_.path,
+                .ranks = ranks_.size(),
+                .threads = pool_.threads()});
+    if (resumed)
+      log_.event("resume", step_,
+                 {{"digest", resumed->checkpoint.manifest.root.hex()},
+                  {"path", resumed->checkpoint.path},
+                  {"proof", proven},
+                  {"warnings", resumed->warnings}});
     log_.begin_steps(
         {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_->memory().arena_bytes});
   }
@@ -185,38 +177,6 @@ class Trainer {
       log_.say("trace: step " + std::to_string(steps.first) + " was made before this start; nothing is traced");
     else
       ranks_.together("trace", [&] { trace_.emplace(steps, step_, last, ranks_); });
-  }
-
-  void tell_start(const std::optional<Resumed>& resumed) {
-    Json plan = Json::array();
-    for (const ClassBytes& row : class_bytes(program_->memory()))
-      plan.push_back({{"class", row.name}, {"bytes", row.bytes}});
-    log_.event("start", step_,
-               {{"ranks", ranks_.size()},
-                {"zero_stage", setup_.sharding.stage},
-                {"device", device_->name()},
-                {"threads", pool_.threads()},
-                {"parameters", setup_.layout.parameters()},
-                {"config", resolved_text(config_)},
-                {"environment", machine_json(folder_.path)},
-                {"plan", plan},
-                {"planned_bytes", program_->memory().arena_bytes},
-                {"allocated_bytes", program_->allocated_bytes()}});
-    if (resumed)
-      log_.event("resume", step_,
-                 {{"digest", resumed->checkpoint.manifest.root.hex()},
-                  {"path", resumed->checkpoint.path},
-                  {"proof", proven_},
-                  {"warnings", resumed->warnings}});
-    const std::string threads = std::to_string(pool_.threads()) + " compute threads";
-    log_.say("model: " + format_count(static_cast<double>(setup_.layout.parameters())) +
-             " parameters | data: " + train_data_->name() + ", " + std::to_string(train_data_->size()) + " images | " +
-             (ranks_.size() == 1 ? threads
-                                 : std::to_string(ranks_.size()) + " ranks, ZeRO stage " +
-                                       std::to_string(setup_.sharding.stage) + ", " + threads + " each"));
-    log_.say("memory: planned " + std::to_string(program_->memory().arena_bytes) + " bytes, allocated " +
-             std::to_string(program_->allocated_bytes()) + " bytes" + (ranks_.size() == 1 ? "" : " per rank") + " (" +
-             class_table(program_->memory()) + ")");
   }
 
   // Returns whether the run shall stop, which all ranks decide alike.
@@ -235,32 +195,11 @@ class Trainer {
                    .mem_bytes = program_->allocated_bytes(),
                    .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
                    .saved = saver_->ready()});
-    log_.step(metrics_of(result, reports));
+    log_.step(step_metrics(step_, setup_.global_batch, result, reports));
     if (trace_)
       if (const auto path = trace_->after(step_, *program_, files_, folder_.traces())) log_.say("trace: " + *path);
     if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
     return std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.stop; });
-  }
-
-  StepMetrics metrics_of(const StepResult& result, const std::vector<StepReport>& reports) const {
-    StepMetrics m{.step = step_,
-                  .images = step_ * setup_.global_batch,
-                  .loss = result.loss,
-                  .grad_norm = result.grad_norm,
-                  .lr = result.lr};
-    for (size_t r = 0; r < reports.size(); ++r) {
-      const StepReport& report = reports[r];
-      m.mem_bytes = std::max(m.mem_bytes, report.mem_bytes);
-      m.step_ms = std::max(m.step_ms, report.step_ms);
-      m.comm_exposed_ms = std::max(m.comm_exposed_ms, report.exposed_ms);
-      m.data_wait_ms = std::max(m.data_wait_ms, report.data_wait_ms);
-      const double own_ms = report.step_ms - report.exposed_ms;  // a rank that waits for another is not the slow one
-      if (own_ms <= m.slowest_rank_ms) continue;
-      m.slowest_rank = static_cast<int>(r);
-      m.slowest_rank_ms = own_ms;
-    }
-    m.images_per_s = static_cast<double>(setup_.global_batch) / m.step_ms * 1e3;
-    return m;
   }
 
   [[noreturn]] void stop_for_nonfinite(StepRunner& runner) {
@@ -291,23 +230,11 @@ class Trainer {
     log_.say("step " + std::to_string(step_) + " | validation loss " + format_number(result.loss, 4));
   }
 
-  // A grid of num images, the classes in turn along the columns.
   void sample() {
-    const int64_t classes = std::min<int64_t>(setup_.model.num_classes, 10),
-                  rows = std::max<int64_t>(1, config_.sample().num() / classes);
-    std::vector<int64_t> labels;
-    for (int64_t i = 0; i < rows * classes; ++i) labels.push_back(i % classes);
-    const SampledImages images =
-        draw_images(*program_, setup_, *program_options_.sampling, program_options_.sampling_plan, labels, 0, ranks_,
-                    [](int64_t, int64_t) { return !stop_requested(); });
-    if (images.count == 0) return;  // a signal: the next save is more urgent
-    char name[32];
-    std::snprintf(name, sizeof name, "step-%08lld.png", static_cast<long long>(step_));
-    ranks_.on_first("sample", [&] {
-      write_png(folder_.samples() + "/" + name, make_grid(images.pixels.data(), images.count, images.height,
-                                                          images.width, images.channels, {.columns = classes}));
-      log_.event("sample", step_, {{"path", std::string("samples/") + name}, {"images", images.count}});
-    });
+    const std::string name = RunFolder::sample(step_);
+    const int64_t images = write_sample_grid(folder_.path + "/" + name, config_.sample().num(), *program_, setup_,
+                                             *program_options_.sampling, program_options_.sampling_plan, ranks_);
+    if (images > 0) log_.event("sample", step_, {{"path", name}, {"images", images}});
   }
 
   void save() {
@@ -338,13 +265,13 @@ class Trainer {
   RunConfig config_;
   TrainOptions options_;
   Ranks ranks_;
-  std::optional<Watchdog> watchdog_;
   RunLog log_;
   RunSetup setup_;
   RunFolder folder_;
   std::unique_ptr<Dataset> train_data_, validation_data_;
   Pool pool_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Watchdog> watchdog_;
   RunProgramOptions program_options_;
   std::optional<Validation> validation_;
   std::optional<Program> program_;
@@ -352,7 +279,6 @@ class Trainer {
   std::optional<Saver> saver_;
   std::optional<StepTrace> trace_;
   std::optional<ResumeProof> proof_;
-  std::string proven_;  // how the proof of a resume went
   std::string nonce_;
   bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;

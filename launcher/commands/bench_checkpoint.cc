@@ -8,6 +8,7 @@
 #include "launcher/commands/bench.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
+#include "launcher/hang.h"
 #include "launcher/job.h"
 #include "launcher/output_file.h"
 #include "launcher/progress.h"
@@ -55,6 +56,7 @@ int bench_checkpoint(const CheckpointFlags& flags, World& world) {
     options.threads = compute_threads(world.local_size());
     if (!flags.json.empty()) check_output_file(flags.json);
   });
+  const auto watchdog = end_hangs(world, config.parallel().watchdog_s());
   const bool speaks = world.rank() == 0;
   catch_stop_signals(speaks);
   const Screen screen = Screen::standard_output();

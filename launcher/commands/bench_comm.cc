@@ -9,9 +9,11 @@
 #include "dist/mpi_world.h"
 #include "launcher/commands/bench.h"
 #include "launcher/format.h"
+#include "launcher/hang.h"
 #include "launcher/job.h"
 #include "launcher/mpirun.h"
 #include "launcher/output_file.h"
+#include "launcher/run_config.pb.h"
 
 namespace shardit {
 namespace {
@@ -52,6 +54,7 @@ void print_summary(const CommReport& report) {
 
 int bench_comm(const CommFlags& flags, World& world) {
   REQUIRE(world.size() > 1, "bench comm: one rank has nobody to send to; start 2 ranks or more");
+  const auto watchdog = end_hangs(world, RunConfig().parallel().watchdog_s());
   const bool speaks = world.rank() == 0;
   const auto ours = world.make_group("bench");
   const auto library = make_mpi_library_group();

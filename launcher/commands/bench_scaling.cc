@@ -16,6 +16,7 @@
 #include "launcher/bench_comm.h"
 #include "launcher/commands/bench.h"
 #include "launcher/config.h"
+#include "launcher/hang.h"
 #include "launcher/job.h"
 #include "launcher/machine.h"
 #include "launcher/mpirun.h"
@@ -121,6 +122,9 @@ int scaling_in_job(const ScalingFlags& flags, World& world) {
                                      " ranks; start more, or none at all: alone the command starts them");
     config = check_scaling(flags, counts);
   });
+  // Ranks that sit out a turn wait as long as it lasts: then no limit on calls is right.
+  const bool all_work = std::all_of(counts.begin(), counts.end(), [&](int n) { return n == world.size(); });
+  const auto watchdog = end_hangs(world, all_work ? config.parallel().watchdog_s() : 0);
   std::vector<Turn> turns;
   for (int turn = 0; turn < flags.turns; ++turn)
     for (int n : counts) {

@@ -11,6 +11,7 @@
 #include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/hang.h"
 #include "launcher/job.h"
 #include "launcher/output_file.h"
 #include "launcher/progress.h"
@@ -187,6 +188,7 @@ int run(const Flags& f, World& world) {
   std::optional<Job> prepared;
   ranks.together("set-up", [&] { prepared.emplace(f, compute_threads(world.local_size())); });
   Job& job = *prepared;
+  const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
   catch_stop_signals(ranks.first());
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/cli/program.h"
 
@@ -133,6 +134,33 @@ TEST(BenchScaling, InAJobUsesGroupsOfItsRanks) {
                       {.ranks = 3});
   ASSERT_TRUE(succeeds(ran));
   expect_points(json_in(folder / "s.json"), {1, 2, 3}, {36, 72, 108});
+}
+
+// Seconds of processor time of a process so far.
+double cpu_seconds(int pid) {
+  const std::string stat = bytes_of_file("/proc/" + std::to_string(pid) + "/stat");
+  std::istringstream fields(stat.substr(stat.rfind(')') + 2));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+TEST(BenchScaling, ARankThatHangsIsNamed) {
+  Started job(bench("scaling", {tiny_config(), "--ranks", "2", "--steps", "1000000", "--turns", "1", "--no-predict",
+                                "--set", "parallel.zero_stage=2", "--set", "parallel.watchdog_s=2"}),
+              {.ranks = 2});
+  const auto both_train = [&] {  // starting takes less than a second of it
+    const std::vector<int> ranks = job.ranks();
+    return ranks.size() == 2 && std::all_of(ranks.begin(), ranks.end(), [](int pid) { return cpu_seconds(pid) > 2; });
+  };
+  while (job.running() && !both_train()) usleep(50'000);
+  ASSERT_TRUE(job.running()) << job.wait().err;
+  kill(job.ranks()[1], SIGSTOP);
+  const Ran ran = job.wait();
+  EXPECT_EQ(ran.code, 6) << ran.err;
+  EXPECT_TRUE(contains(ran.err, "rank 1 does not answer"));
 }
 
 TEST(BenchScaling, RefusesWhatCannotBeMeasured) {

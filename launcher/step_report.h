@@ -1,0 +1,24 @@
+// What each rank tells the others after a step, and what the run says of it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "launcher/metrics.h"
+#include "launcher/step_runner.h"
+
+namespace shardit {
+
+struct StepReport {
+  double step_ms = 0, exposed_ms = 0, data_wait_ms = 0;
+  int64_t mem_bytes = 0;
+  bool stop = false;   // a signal, or the time is up
+  bool saved = false;  // no save is being written
+};
+
+// Of step number `step` (the first is 1): the longest times of any rank, and the rank that computed longest. `result`
+// is any rank's: what is taken from it is the same on all. `reports`: by rank.
+StepMetrics step_metrics(int64_t step, int64_t global_batch, const StepResult& result,
+                         const std::vector<StepReport>& reports);
+
+}  // namespace shardit
