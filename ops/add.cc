@@ -134,9 +134,13 @@ const OpCard sum_leading_card = {
     .workspace = sum_workspace,
     .samples =
         [] {
-          return Samples{{.in = {{DType::kF32, {300, 2, 8}}}, .build = [](auto& v) {
-                            return std::vector{sum_leading(v[0], {2, 8})};
-                          }}};
+          return Samples{{.in = {{DType::kF32, {300, 2, 8}}},
+                          .build =
+                              [](auto& v) {
+                                return std::vector{sum_leading(v[0], {2, 8})};
+                              }},
+                         {.in = {{DType::kF32, {17000, 3}}},  // more than 128 blocks
+                          .build = [](auto& v) { return std::vector{sum_leading(v[0], {3})}; }}};
         },
 };
 

@@ -14,7 +14,7 @@ struct Same {
 };
 
 constexpr int64_t kRows = 128;  // of a block: as in add.cc, whose card plans the scratch
-constexpr int kThreads = 128;
+constexpr int kThreads = 64;
 
 // partial[block][column] = the sum over the block's rows. A thread has one column pack.
 template <int V, typename X>
@@ -34,14 +34,29 @@ __global__ void __launch_bounds__(kThreads) sum_rows(const X* x, float* partial,
   for (int j = 0; j < V; ++j) to[j] = sum[j];
 }
 
+// y[column] = the partial sums in their order. A block has 32 columns: all its threads fetch, many loads at a time,
+// what one warp then adds.
+constexpr int kColumns = device::kWarp, kFetchers = 8, kStage = 128;
+
 template <typename Y>
-__global__ void __launch_bounds__(kThreads) sum_blocks(const float* partial, Y* y, int64_t blocks, int64_t columns) {
-  const int64_t column = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (column >= columns) return;
-  float sum = partial[column];
-#pragma unroll 8
-  for (int64_t b = 1; b < blocks; ++b) sum += partial[b * columns + column];
-  y[column] = Y(sum);
+__global__ void __launch_bounds__(kColumns* kFetchers)
+    sum_blocks(const float* partial, Y* y, int64_t blocks, int64_t columns) {
+  SHARDIT_SHARED(float, stage, [kStage][kColumns]);
+  const int lane = static_cast<int>(threadIdx.x) % kColumns, fetcher = static_cast<int>(threadIdx.x) / kColumns;
+  const int64_t column = int64_t{blockIdx.x} * kColumns + lane;
+  float sum = 0;
+  for (int64_t first = 0; first < blocks; first += kStage) {
+    const int count = static_cast<int>(blocks - first < kStage ? blocks - first : kStage);
+#pragma unroll
+    for (int k = 0; k < kStage / kFetchers; ++k)
+      if (const int b = k * kFetchers + fetcher; b < count && column < columns)
+        stage[b][lane] = partial[(first + b) * columns + column];
+    __syncthreads();
+    if (fetcher == 0 && column < columns)
+      for (int b = 0; b < count; ++b) sum = first + b == 0 ? stage[0][lane] : sum + stage[b][lane];
+    __syncthreads();
+  }
+  if (fetcher == 0 && column < columns) y[column] = Y(sum);
 }
 
 }  // namespace
@@ -69,8 +84,8 @@ void sum_leading_cuda(const KernelArgs& k, void* stream) {
     });
   });
   device::visit(k.out[0].dtype(), [&]<typename Y>(Y) {
-    launch(sum_blocks<Y>, static_cast<unsigned>(device::blocks_for(columns, kThreads)), kThreads, 0, stream, partial,
-           k.out[0].as<Y>(), blocks, columns);
+    launch(sum_blocks<Y>, static_cast<unsigned>(device::blocks_for(columns, kColumns)), kColumns * kFetchers, 0, stream,
+           partial, k.out[0].as<Y>(), blocks, columns);
   });
 }
 
