@@ -35,6 +35,9 @@ SHARDIT_PTX float reciprocal_approximate(float x) {
   return y;
 }
 
+// Stops the kernel: the launch fails, and with it all that follows on the device.
+SHARDIT_PTX void trap() { asm volatile("trap;"); }
+
 #else
 #define SHARDIT_PTX inline
 
@@ -43,6 +46,7 @@ SHARDIT_PTX uint32_t pack_bf16(float low, float high) {
 }
 SHARDIT_PTX float exp2_approximate(float x) { return std::exp2(x); }
 SHARDIT_PTX float reciprocal_approximate(float x) { return 1.0f / x; }
+SHARDIT_PTX void trap() { throw simt::Error("a kernel stopped itself"); }
 
 #endif
 
