@@ -56,6 +56,7 @@ struct Case {
   std::vector<Type> in;
   Builder build;
   std::function<int64_t(int64_t)> integer = [](int64_t i) { return i; };
+  double bytes = 0;  // where fewer move than the card's cost says
 };
 
 const Precision kFp32{};
@@ -116,6 +117,61 @@ void add_image_cases(std::vector<Case>& cases) {
                    })});
 }
 
+void add_moving_cases(std::vector<Case>& cases) {
+  const Type x = f32({kRows, kChannels}), both = f32({kRows, 2 * kChannels});
+  const Type image = f32({kImages, 64, 64, 4}), ids = i64({kImages}), row = i64({kRows});
+  const auto to_bf16 = one([](const auto& v) { return cast(v[0], DType::kBF16); });
+  const auto to_fp32 = one([](const auto& v) { return cast(cast(v[0], DType::kBF16), DType::kF32); });
+  cases.push_back({"cast fp32 -> bf16", &cast_card, kFp32, {x}, to_bf16});
+  cases.push_back({"cast bf16 -> fp32", &cast_card, kFp32, {x}, to_fp32});
+  cases.push_back({"copy fp32", &copy_card, kFp32, {x}, one([](const auto& v) { return copy(v[0]); })});
+  cases.push_back({"split_last fp32", &split_last_card, kFp32, {both}, [](const auto& v) {
+                     return split_last(v[0], {kChannels, kChannels});
+                   }});
+  cases.push_back({"concat_last fp32", &concat_last_card, kFp32, {x, x}, one([](const auto& v) {
+                     return concat_last({v[0], v[1]});
+                   })});
+  cases.push_back({"patchify fp32, channel first", &patchify_card, kFp32, {image}, one([](const auto& v) {
+                     return patchify(v[0], 2, PatchOrder::kChannelFirst);
+                   })});
+  cases.push_back({"patchify fp32, channel last", &patchify_card, kFp32, {image}, one([](const auto& v) {
+                     return patchify(v[0], 2, PatchOrder::kChannelLast);
+                   })});
+  cases.push_back(
+      {"unpatchify fp32, channel last", &unpatchify_card, kFp32, {f32({kImages, 1024, 16})}, one([](const auto& v) {
+         return unpatchify(v[0], 2, 4, PatchOrder::kChannelLast);
+       })});
+  cases.push_back({"embedding bf16",
+                   &embedding_card,
+                   kBf16,
+                   {f32({1001, kChannels}), row},
+                   one([](const auto& v) { return embedding(v[0], v[1]); }),
+                   [](int64_t i) { return i * 7 % 1001; }});
+  cases.push_back({"embedding_grad bf16, batch 256",
+                   &embedding_grad_card,
+                   kBf16,
+                   {f32({256, kChannels}), i64({256})},
+                   one([](const auto& v) {
+                     return embedding_grad(v[0], v[1], {1001, kChannels});
+                   }),
+                   [](int64_t i) { return i * 7 % 1001; }});
+  cases.push_back({"draw_normal", &draw_normal_card, kFp32, {ids}, one([](const auto& v) {
+                     return draw_normal(v[0], {64, 64, 4}, 5, Purpose::kNoise);
+                   })});
+  cases.push_back(
+      {"image_to_real", &image_to_real_card, kFp32, {{DType::kU8, {1024, 256, 256, 3}}}, one([](const auto& v) {
+         return image_to_real(v[0]);
+       })});
+  cases.push_back({"mean_squared_error fp32", &mean_squared_error_card, kFp32, {image, image}, one([](const auto& v) {
+                     return mean_squared_error(v[0], v[1]);
+                   })});
+  cases.push_back({"mean_squared_error_grad fp32",
+                   &mean_squared_error_grad_card,
+                   kFp32,
+                   {f32({kImages}), image, image},
+                   one([](const auto& v) { return mean_squared_error_grad(v[0], v[1], v[2]); })});
+}
+
 void add_optimizer_cases(std::vector<Case>& cases) {
   const Type flat = f32({kParameters});
   for (const int emas : {0, 1, 2, 3}) {
@@ -136,8 +192,10 @@ void add_optimizer_cases(std::vector<Case>& cases) {
   };
   const auto at = [](int64_t term) { return [=](int64_t i) { return i == 1 ? term : 0; }; };
   const std::vector<Type> in = {flat, i64({2}), flat, flat};
-  cases.push_back({"fold fp32, inside a group", &fold_card, kFp32, in, fold_of(DType::kF32), at(3)});
-  cases.push_back({"fold bf16, inside a group", &fold_card, kFp32, in, fold_of(DType::kBF16), at(3)});
+  cases.push_back(
+      {"fold fp32, inside a group", &fold_card, kFp32, in, fold_of(DType::kF32), at(3), 12.0 * kParameters});
+  cases.push_back(
+      {"fold bf16, inside a group", &fold_card, kFp32, in, fold_of(DType::kBF16), at(3), 10.0 * kParameters});
   cases.push_back({"fold fp32, end of a group", &fold_card, kFp32, in, fold_of(DType::kF32), at(15)});
   cases.push_back(
       {"sum_groups fp32, 8 terms", &sum_groups_card, kFp32, {f32({8 * kParameters / 4})}, one([](const auto& v) {
@@ -170,7 +228,7 @@ class Operands {
   std::byte* make(const Type& type, const std::function<int64_t(int64_t)>& integer) {
     const auto bytes = static_cast<size_t>(type.bytes());
     std::byte* to = arena_.allocate(bytes);
-    if (type.dtype == DType::kF32) repeat(f32_, kPool * sizeof(float), to, bytes);
+    if (type.dtype == DType::kF32 || type.dtype == DType::kU8) repeat(f32_, kPool * sizeof(float), to, bytes);
     if (type.dtype == DType::kBF16) repeat(bf16_, kPool * sizeof(BF16), to, bytes);
     if (type.dtype == DType::kF64) upload(std::vector<double>(static_cast<size_t>(type.shape.numel()), 0.5), to);
     if (type.dtype == DType::kI64) {
@@ -220,7 +278,8 @@ BenchResult run_case(const Case& c, Operands& operands) {
                         .out = out_refs,
                         .attrs = node.attrs.get(),
                         .workspace = operands.make_empty(static_cast<size_t>(scratch))};
-  const BenchResult result{c.name, c.card->cost(types).bytes, median_ms([&] { c.card->cuda(args, nullptr); })};
+  const double bytes = c.bytes > 0 ? c.bytes : c.card->cost(types).bytes;
+  const BenchResult result{c.name, bytes, median_ms([&] { c.card->cuda(args, nullptr); })};
   operands.clear();
   return result;
 }
@@ -240,6 +299,7 @@ std::vector<BenchResult> bench_device_kernels() {
   std::vector<Case> cases;
   add_token_cases(cases);
   add_image_cases(cases);
+  add_moving_cases(cases);
   add_optimizer_cases(cases);
   Operands operands;
   std::vector<BenchResult> results = {copy_speed(operands)};
