@@ -90,7 +90,10 @@ const OpCard embedding_card = {
         [] {
           return Samples{{.in = {{DType::kF32, {7, 70}}, {DType::kI64, {9}}},
                           .build = [](auto& v) { return std::vector{embedding(v[0], v[1])}; },
-                          .integer = [](int, int64_t i) { return i * 2 % 5; }}};
+                          .integer = [](int, int64_t i) { return i * 2 % 5; }},
+                         {.in = {{DType::kF32, {7, 72}}, {DType::kI64, {40}}},  // rows with many terms
+                          .build = [](auto& v) { return std::vector{embedding(v[0], v[1])}; },
+                          .integer = [](int, int64_t i) { return i % 3; }}};
         },
 };
 
