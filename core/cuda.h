@@ -42,6 +42,12 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, vo
       values);
 }
 
+// Copies bytes of the host to the device; `from` may change once this returns. Not for graphs that are captured.
+inline void upload(void* to, const void* from, size_t bytes, void* stream) {
+  SHARDIT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream)));
+  SHARDIT_CUDA(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
+}
+
 }  // namespace shardit
 
 #else
@@ -56,6 +62,8 @@ template <typename... P, typename... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, void*, A... args) {
   simt::run(grid, block, shared_bytes, [&] { kernel(static_cast<P>(args)...); });
 }
+
+inline void upload(void* to, const void* from, size_t bytes, void*) { std::memcpy(to, from, bytes); }
 
 }  // namespace shardit
 #endif

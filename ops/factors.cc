@@ -7,6 +7,7 @@ namespace shardit {
 
 DEVICE_KERNEL(scale_cuda);
 DEVICE_KERNEL(mix_cuda);
+DEVICE_KERNEL(combine_cuda);
 
 namespace {
 
@@ -161,6 +162,7 @@ const OpCard combine_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = combine_cpu,
+    .cuda = combine_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}};

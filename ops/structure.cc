@@ -9,6 +9,7 @@
 namespace shardit {
 
 DEVICE_KERNEL(copy_cuda);
+DEVICE_KERNEL(table_cuda);
 
 namespace {
 
@@ -146,6 +147,7 @@ const OpCard table_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = table_cpu,
+    .cuda = table_cuda,
     .constant = true,
     .samples =
         [] {
