@@ -6,6 +6,9 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(assign_cuda);
+
 namespace {
 
 void assign_cpu(const KernelArgs& k) {
@@ -33,6 +36,7 @@ const OpCard assign_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = assign_cpu,
+    .cuda = assign_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kUpdate, 0, 0}};

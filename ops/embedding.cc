@@ -4,6 +4,10 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(embedding_cuda);
+DEVICE_KERNEL(embedding_grad_cuda);
+
 namespace {
 
 struct TableShapeAttrs : Attrs {
@@ -81,11 +85,15 @@ const OpCard embedding_card = {
     .in_roles = {Role::kCompute, Role::kFixed},
     .out_roles = {Role::kCompute},
     .cpu = embedding_cpu,
+    .cuda = embedding_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {7, 70}}, {DType::kI64, {9}}},
                           .build = [](auto& v) { return std::vector{embedding(v[0], v[1])}; },
-                          .integer = [](int, int64_t i) { return i * 2 % 5; }}};
+                          .integer = [](int, int64_t i) { return i * 2 % 5; }},
+                         {.in = {{DType::kF32, {7, 72}}, {DType::kI64, {40}}},  // rows with many terms
+                          .build = [](auto& v) { return std::vector{embedding(v[0], v[1])}; },
+                          .integer = [](int, int64_t i) { return i % 3; }}};
         },
 };
 
@@ -107,6 +115,7 @@ const OpCard embedding_grad_card = {
     .in_roles = {Role::kCompute, Role::kFixed},
     .out_roles = {Role::kWeightGradient},
     .cpu = embedding_grad_cpu,
+    .cuda = embedding_grad_cuda,
 };
 
 Value embedding(Value table, Value index) { return table.graph->add1(embedding_card, {table, index}); }

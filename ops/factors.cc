@@ -4,6 +4,11 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(scale_cuda);
+DEVICE_KERNEL(mix_cuda);
+DEVICE_KERNEL(combine_cuda);
+
 namespace {
 
 void scale_cpu(const KernelArgs& k) {
@@ -108,6 +113,7 @@ const OpCard scale_card = {
     .in_roles = {Role::kExact, Role::kAny},
     .out_roles = {Role::kExact},
     .cpu = scale_cpu,
+    .cuda = scale_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}};
@@ -131,6 +137,7 @@ const OpCard mix_card = {
     .in_roles = {Role::kExact, Role::kAny, Role::kExact, Role::kAny},
     .out_roles = {Role::kExact},
     .cpu = mix_cpu,
+    .cuda = mix_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}, Alias{Alias::kReuse, 3, 0}};
@@ -155,6 +162,7 @@ const OpCard combine_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = combine_cpu,
+    .cuda = combine_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}};

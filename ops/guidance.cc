@@ -1,16 +1,17 @@
 // What a sampler does to a network's output before a step.
 //   guide: classifier-free guidance (Ho & Salimans 2021) on the first channels: u + s (c - u)
 //   learned_noise: exp(log_var / 2) z,  log_var = lower + (v + 1)/2 (upper - lower); fp64 inside
+#include "ops/guidance.h"
+
 #include "ops/images.h"
 #include "ops/ops.h"
 
 namespace shardit {
-namespace {
 
-struct GuideAttrs : Attrs {
-  int64_t channels = 0;
-  std::string text() const override { return std::to_string(channels); }
-};
+DEVICE_KERNEL(guide_cuda);
+DEVICE_KERNEL(learned_noise_cuda);
+
+namespace {
 
 // One pixel or token after another: the guided channels come first, the others are the conditional half's.
 template <typename X, typename Y>
@@ -79,6 +80,7 @@ const OpCard guide_card = {
     .in_roles = {Role::kAny, Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = guide_cpu,
+    .cuda = guide_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {6, 2, 5, 8}}, {DType::kF32, {3}}},
@@ -98,6 +100,7 @@ const OpCard learned_noise_card = {
     .in_roles = {Role::kAny, Role::kExact, Role::kFixed},
     .out_roles = {Role::kExact},
     .cpu = learned_noise_cpu,
+    .cuda = learned_noise_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}};

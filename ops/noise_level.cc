@@ -1,17 +1,19 @@
 // The few numbers per image that a noise level stands for. Computed in fp64 and rounded once; no gradients, since noise
 // levels are drawn.
+#include "ops/noise_level.h"
+
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 #include "ops/text.h"
 
 namespace shardit {
-namespace {
 
-struct NumbersAttrs : Attrs {
-  double a = 0, b = 0;
-  std::string text() const override { return text_of(a) + ", " + text_of(b); }
-};
+DEVICE_KERNEL(lookup_cuda);
+DEVICE_KERNEL(edm_coefficients_cuda);
+DEVICE_KERNEL(log_normal_cuda);
+
+namespace {
 
 std::shared_ptr<NumbersAttrs> numbers_of(double a, double b) {
   auto attrs = std::make_shared<NumbersAttrs>();
@@ -73,6 +75,7 @@ const OpCard lookup_card = {
     .in_roles = {Role::kExact, Role::kFixed},
     .out_roles = {Role::kExact},
     .cpu = lookup_cpu,
+    .cuda = lookup_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {3}}, {DType::kI64, {7}}},
@@ -87,6 +90,7 @@ const OpCard edm_coefficients_card = {
     .in_roles = {Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = edm_cpu,
+    .cuda = edm_coefficients_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {7}}},
@@ -102,6 +106,7 @@ const OpCard log_normal_card = {
     .in_roles = {Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = log_normal_cpu,
+    .cuda = log_normal_cuda,
     .samples =
         [] {
           return Samples{

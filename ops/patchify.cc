@@ -1,21 +1,18 @@
 // Images (B, S, S, c) to tokens (B, (S/p)^2, p*p*c) and back: a permutation of elements, each the other's gradient.
 // A token holds the p x p pixels of one patch, tokens and pixels in row-major order; its features are (c, row, column)
 // as a convolution's weight has them, or (row, column, c) as the final layer gives them.
+#include "ops/patchify.h"
+
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 
 namespace shardit {
-namespace {
 
-struct PatchAttrs : Attrs {
-  int64_t patch = 1, channels = 1;
-  PatchOrder order = PatchOrder::kChannelLast;
-  std::string text() const override {
-    return "patch " + std::to_string(patch) + " channels " + std::to_string(channels) +
-           (order == PatchOrder::kChannelFirst ? " channel first" : " channel last");
-  }
-};
+DEVICE_KERNEL(patchify_cuda);
+DEVICE_KERNEL(unpatchify_cuda);
+
+namespace {
 
 int64_t side_of_tokens(int64_t tokens) { return std::llround(std::sqrt(static_cast<double>(tokens))); }
 
@@ -98,6 +95,7 @@ const OpCard patchify_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = [](const KernelArgs& k) { permute(k, k.in[0].shape(), true); },
+    .cuda = patchify_cuda,
     .samples =
         [] {
           const auto first = [](const std::vector<Value>& v) {
@@ -123,6 +121,7 @@ const OpCard unpatchify_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = [](const KernelArgs& k) { permute(k, k.out[0].shape(), false); },
+    .cuda = unpatchify_cuda,
     .samples =
         [] {
           const auto first = [](const std::vector<Value>& v) {

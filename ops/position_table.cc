@@ -5,6 +5,9 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(position_table_cuda);
+
 namespace {
 
 struct PositionAttrs : Attrs {
@@ -48,6 +51,7 @@ const OpCard position_table_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kExact},
     .cpu = position_table_cpu,
+    .cuda = position_table_cuda,
     .constant = true,
     .samples =
         [] {

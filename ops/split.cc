@@ -1,5 +1,7 @@
 // Cutting and joining: along the innermost axis (copies) and along the first (cutting there makes windows, no copies).
 // Each cut is the gradient of a join and the other way round; a piece without a gradient counts as zeros.
+#include "ops/split.h"
+
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -9,26 +11,12 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(split_last_cuda);
+DEVICE_KERNEL(concat_last_cuda);
+DEVICE_KERNEL(concat_first_cuda);
+
 namespace {
-
-std::string join_text(const std::vector<int64_t>& sizes) {
-  std::string text;
-  for (int64_t s : sizes) text += (text.empty() ? "" : "+") + std::to_string(s);
-  return text;
-}
-
-// The pieces of an axis. Along the first axis, which layouts divide, `sizes` is their smallest ratio.
-struct PiecesAttrs : Attrs {
-  std::vector<int64_t> sizes;
-  std::vector<int> input;  // of a join: which input is piece i; -1: none, it is zeros
-  int64_t total() const { return std::accumulate(sizes.begin(), sizes.end(), int64_t{0}); }
-  std::string text() const override {
-    std::string missing;
-    for (size_t i = 0; i < input.size(); ++i)
-      if (input[i] < 0) missing += " without " + std::to_string(i);
-    return join_text(sizes) + missing;
-  }
-};
 
 std::shared_ptr<PiecesAttrs> pieces(std::vector<int64_t> sizes) {
   auto attrs = std::make_shared<PiecesAttrs>();
@@ -200,6 +188,7 @@ const OpCard split_last_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = split_last_cpu,
+    .cuda = split_last_cuda,
     .samples =
         [] {
           const auto build = [](const std::vector<Value>& v) { return split_last(v[0], {3, 1, 4}); };
@@ -216,6 +205,7 @@ const OpCard concat_last_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = concat_last_cpu,
+    .cuda = concat_last_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {3, 5, 2}}, {DType::kF32, {3, 5, 7}}},
@@ -252,6 +242,7 @@ const OpCard concat_first_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = concat_first_cpu,
+    .cuda = concat_first_cuda,
     .samples =
         [] {
           const auto build = [](const std::vector<Value>& v) { return std::vector{concat_first(v[0], v[1])}; };

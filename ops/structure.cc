@@ -7,6 +7,10 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(copy_cuda);
+DEVICE_KERNEL(table_cuda);
+
 namespace {
 
 void copy_bytes(const KernelArgs& k) {
@@ -57,6 +61,7 @@ const OpCard copy_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = copy_bytes,
+    .cuda = copy_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {5, 7}}}, .build = [](auto& v) { return std::vector{copy(v[0])}; }}};
@@ -142,6 +147,7 @@ const OpCard table_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = table_cpu,
+    .cuda = table_cuda,
     .constant = true,
     .samples =
         [] {

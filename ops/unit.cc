@@ -1,5 +1,7 @@
 // A unit's flat buffer seen as its tensors, and tensors written straight into a flat buffer. Both are windows that the
 // planner lays out: unpack moves no byte, and pack only writes zeros where no tensor lies.
+#include "ops/unit.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -8,18 +10,10 @@
 #include "ops/ops.h"
 
 namespace shardit {
-namespace {
 
-struct UnitAttrs : Attrs {
-  Unit unit;
-  std::vector<int> input;  // of pack: which input is tensor i; -1: none, it is zero
-  std::string text() const override {
-    std::string missing;
-    for (size_t i = 0; i < input.size(); ++i)
-      if (input[i] < 0) missing += (missing.empty() ? " without " : ",") + unit.params[i].name;
-    return unit.name + missing;
-  }
-};
+DEVICE_KERNEL(pack_cuda);
+
+namespace {
 
 std::shared_ptr<UnitAttrs> attrs_of(const Unit& unit) {
   auto attrs = std::make_shared<UnitAttrs>();
@@ -61,18 +55,6 @@ std::vector<Alias> pack_windows(const NodeTypes& n) {
   for (size_t i = 0; i < a.input.size(); ++i)
     if (a.input[i] >= 0) windows.push_back({Alias::kPlace, a.input[i], 0, a.unit.params[i].offset()});
   return windows;
-}
-
-// The stretches of the flat buffer in which no given tensor lies.
-template <typename F> void for_gaps(const UnitAttrs& a, F&& gap) {
-  int64_t covered = 0;
-  for (size_t i = 0; i < a.input.size(); ++i) {
-    if (a.input[i] < 0) continue;
-    const Param& p = a.unit.params[i];
-    gap(covered, p.offset());
-    covered = p.offset() + p.numel();
-  }
-  gap(covered, a.unit.elements());
 }
 
 void pack_cpu(const KernelArgs& k) {
@@ -140,6 +122,7 @@ const OpCard pack_card = {
     .in_roles = {Role::kWeightGradient},
     .out_roles = {Role::kWeightGradient},
     .cpu = pack_cpu,
+    .cuda = pack_cuda,
     .alias = pack_windows,
     .samples =
         [] {
