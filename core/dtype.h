@@ -8,6 +8,8 @@
 #include <cstring>
 #include <string>
 
+#include "core/host_device.h"
+
 namespace shardit {
 
 enum class DType : uint8_t { kF32, kBF16, kF16, kF64, kI32, kI64, kU8 };
@@ -15,17 +17,17 @@ enum class DType : uint8_t { kF32, kBF16, kF16, kF64, kI32, kI64, kU8 };
 struct BF16 {
   uint16_t bits = 0;
   BF16() = default;
-  explicit BF16(float value) {
+  SHARDIT_HOST_DEVICE explicit BF16(float value) {
     uint32_t u;
-    std::memcpy(&u, &value, sizeof u);
+    memcpy(&u, &value, sizeof u);
     const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const bool is_nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<uint16_t>(is_nan ? 0x7fffu : rounded);
   }
-  operator float() const {
+  SHARDIT_HOST_DEVICE operator float() const {
     const uint32_t u = static_cast<uint32_t>(bits) << 16;
     float value;
-    std::memcpy(&value, &u, sizeof value);
+    memcpy(&value, &u, sizeof value);
     return value;
   }
 };

@@ -12,11 +12,7 @@
 #include <cstring>
 #include <string_view>
 
-#if defined(__CUDACC__)
-#define SHARDIT_HOST_DEVICE __host__ __device__ inline
-#else
-#define SHARDIT_HOST_DEVICE inline
-#endif
+#include "core/host_device.h"
 
 namespace shardit {
 

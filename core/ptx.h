@@ -1,0 +1,49 @@
+// Instructions that CUDA C++ has no word for, each beside the scalar code that the CPU runs in its place. All inline
+// PTX of the project stands here.
+//
+// A twin gives the instruction's result to the bit where that is defined (conversions, matrix fragments' layout), and
+// the exact function where the instruction is approximate. Twins of warp-wide instructions use simt::exchange.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/cuda.h"
+#include "core/dtype.h"
+
+namespace shardit::ptx {
+
+#if defined(__CUDACC__)
+#define SHARDIT_PTX __device__ __forceinline__
+
+// Two floats as bf16, `low` in the lower half; rounded to nearest even, a NaN becomes 0x7fff.
+SHARDIT_PTX uint32_t pack_bf16(float low, float high) {
+  uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+// 2^x and 1/x, of which at most the last two bits are wrong; subnormals count as zero.
+SHARDIT_PTX float exp2_approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+SHARDIT_PTX float reciprocal_approximate(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+#else
+#define SHARDIT_PTX inline
+
+SHARDIT_PTX uint32_t pack_bf16(float low, float high) {
+  return static_cast<uint32_t>(BF16(low).bits) | static_cast<uint32_t>(BF16(high).bits) << 16;
+}
+SHARDIT_PTX float exp2_approximate(float x) { return std::exp2(x); }
+SHARDIT_PTX float reciprocal_approximate(float x) { return 1.0f / x; }
+
+#endif
+
+}  // namespace shardit::ptx
