@@ -44,9 +44,7 @@ struct alignas(16) Chunk {  // what one asynchronous copy moves: eight bf16
 
 #if defined(__CUDACC__)
 
-SHARDIT_PTX uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
+SHARDIT_PTX uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 // c += a b.
 SHARDIT_PTX void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
@@ -95,8 +93,7 @@ template <int kPending> SHARDIT_PTX void wait_for_copies() {
 namespace twin {
 
 // Columns 2t and 2t + 1 of row g of A times column g of B: registers of the lanes that hold them.
-template <size_t kA, size_t kB>
-void multiply_add(float (&c)[4], const uint32_t (&a)[kA], const uint32_t (&b)[kB]) {
+template <size_t kA, size_t kB> void multiply_add(float (&c)[4], const uint32_t (&a)[kA], const uint32_t (&b)[kB]) {
   simt::Words<kA + kB> mine;
   std::memcpy(mine.data(), a, sizeof a);
   std::memcpy(mine.data() + kA, b, sizeof b);
@@ -118,7 +115,8 @@ void multiply_add(float (&c)[4], const uint32_t (&a)[kA], const uint32_t (&b)[kB
 template <size_t kCount> void load_matrices(uint32_t (&r)[kCount], const void* row, bool transposed) {
   const auto address = reinterpret_cast<uintptr_t>(row);
   if (address % 16 != 0) throw simt::Error("a row of a matrix does not begin at a multiple of 16 bytes");
-  const auto rows = simt::exchange(simt::Words<2>{static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)});
+  const auto rows =
+      simt::exchange(simt::Words<2>{static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)});
   const auto element = [&](size_t matrix, unsigned i, unsigned j) {
     const auto& words = rows[8 * matrix + i];
     uint16_t bits;

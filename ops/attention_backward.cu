@@ -10,47 +10,15 @@
 #include "core/cuda.h"
 #include "ops/attention_tensor.h"
 
-namespace shardit::attention_cuda {
+namespace shardit::attention_device {
 namespace {
 
 using namespace attention_warp;
 
 constexpr int kTile = 32;  // keys or queries that pass by at a time
 
-// Of dbias, what one block of queries meets: differences of image rows from its last query row to its first.
-template <int W> inline constexpr int kRowsOfWarp = kRows / W;
-template <int W> inline constexpr int kPartialRows = W + kWarps * kRowsOfWarp<W> - 1;
-
-// The parts of the workspace.
-struct Parts {
-  BF16* query;   // (B, N, C): q + q_t
-  float* delta;  // (B, H, N)
-  float* bias;   // (B, H, blocks, kPartialRows, 2w - 1)
-  float* time;   // (B, H, blocks, 2, D): sums of dq / scale and of dout
-  int64_t bytes;
-
-  Parts(const Sizes& z, int64_t blocks, int64_t partial_bias, std::byte* at) {
-    const int64_t heads = int64_t{z.images} * z.heads, rows = heads * z.tokens;
-    std::byte* const begin = at;
-    query = take<BF16>(at, rows * z.depth);
-    delta = take<float>(at, rows);
-    bias = take<float>(at, heads * blocks * partial_bias);
-    time = take<float>(at, heads * blocks * 2 * z.depth);
-    bytes = reinterpret_cast<intptr_t>(at) - reinterpret_cast<intptr_t>(begin);
-  }
-
- private:
-  template <typename T> static T* take(std::byte*& at, int64_t count) {
-    T* const taken = reinterpret_cast<T*>(at);
-    const int64_t bytes = (count * static_cast<int64_t>(sizeof(T)) + 15) / 16 * 16;
-    at = reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(at) + static_cast<uintptr_t>(bytes));
-    return taken;
-  }
-};
-
-template <int W> Parts parts_of(const Sizes& z, std::byte* workspace) {
-  return Parts(z, W * W / kBlockRows, kPartialRows<W> * (2 * W - 1), workspace);
-}
+template <int W> inline constexpr int kRowsOfWarp = kRows / W;  // image rows of a warp's tokens
+template <int W> inline constexpr int kPartialRows = Workspace::bias_rows(W);
 
 // ---- by queries ----------------------------------------------------------------------------------------------------
 
@@ -60,22 +28,24 @@ template <int W> Parts parts_of(const Sizes& z, std::byte* workspace) {
 template <int W> struct DiagonalMemory {
   static constexpr int kCount = 2 * (W / 8) + 1, kApart = 72;
   static constexpr int kRowCount = Relative<W, kTile / 8>::kRowCount;
-  float matrix[kRowCount][kCount][kApart];
+  float numbers[kRowCount * kCount * kApart];
+
+  __device__ float* matrix(int y, int u) { return numbers + (y * kCount + u) * kApart; }
 
   __device__ void clear(int lane) {
-    for (int i = lane; i < kRowCount * kCount * kApart; i += 32) matrix[0][0][i] = 0;
+    SHARDIT_KEEP_LOOP
+    for (int i = lane; i < kRowCount * kCount * kApart; i += 32) numbers[i] = 0;
   }
 
   // table[y][d] += the sum of what stands d - (W - 1) image columns apart; `table`: rows of 2 W - 1.
   __device__ void add_to(float* table, const Relative<W, kTile / 8>& sums, int lane) {
     SHARDIT_UNROLL
-    for (int y = 0; y < kRowCount; ++y)
-      SHARDIT_UNROLL
-      for (int u = 0; u < kCount - 2; ++u) {
-        float* pair = matrix[y][u + 1] + 2 * lane;  // row lane / 4, columns 2 (lane % 4) and the next
-        pair[0] = sums.of[y][u][0];
-        pair[1] = sums.of[y][u][1];
-      }
+    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+    for (int u = 0; u < kCount - 2; ++u) {
+      float* pair = matrix(y, u + 1) + 2 * lane;  // row lane / 4, columns 2 (lane % 4) and the next
+      pair[0] = sums.of[y][u][0];
+      pair[1] = sums.of[y][u][1];
+    }
     __syncwarp();
     SHARDIT_UNROLL
     for (int y = 0; y < kRowCount; ++y)
@@ -84,7 +54,7 @@ template <int W> struct DiagonalMemory {
         SHARDIT_UNROLL
         for (int row = 0; row < 8; ++row) {
           const int at = d + 1 + row;  // columns from the first matrix's first, where row `row` meets the diagonal
-          sum += matrix[y][at / 8][8 * row + at % 8];
+          sum += matrix(y, at / 8)[8 * row + at % 8];
         }
         table[y * (2 * W - 1) + d] += sum;
       }
@@ -135,13 +105,12 @@ template <int D> __device__ void sum_columns(const BF16* rows, float* to, int la
 // The same of fp32 numbers in registers.
 template <int D> __device__ void sum_columns(const Accumulators<D / 8>& rows, float* to, int lane) {
   SHARDIT_UNROLL
-  for (int n = 0; n < D / 8; ++n)
-    SHARDIT_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      float sum = (rows.c[0][n][i] + rows.c[0][n][i + 2]) + (rows.c[1][n][i] + rows.c[1][n][i + 2]);
-      for (int apart = 4; apart < 32; apart *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
-      if (lane < 4) to[8 * n + 2 * lane + i] = sum;
-    }
+  for (int n = 0; n < D / 8; ++n) SHARDIT_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    float sum = (rows.c[0][n][i] + rows.c[0][n][i + 2]) + (rows.c[1][n][i] + rows.c[1][n][i + 2]);
+    for (int apart = 4; apart < 32; apart *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
+    if (lane < 4) to[8 * n + 2 * lane + i] = sum;
+  }
 }
 
 // dl in place of the products s, from the products dp.
@@ -149,19 +118,18 @@ template <int kTiles>
 __device__ void differentiate(Accumulators<kTiles>& s, const Accumulators<kTiles>& dp, float scale,
                               const float (&log_sum)[2][2], const float (&delta)[2][2]) {
   SHARDIT_UNROLL
-  for (int m = 0; m < 2; ++m)
-    SHARDIT_UNROLL
-    for (int n = 0; n < kTiles; ++n)
-      SHARDIT_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        const float p = ptx::exp2_approximate(fmaf(s.c[m][n][i], scale, -log_sum[m][i / 2]));
-        s.c[m][n][i] = p * (dp.c[m][n][i] - delta[m][i / 2]);
-      }
+  for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+  for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const float p = ptx::exp2_approximate(fmaf(s.c[m][n][i], scale, -log_sum[m][i / 2]));
+    s.c[m][n][i] = p * (dp.c[m][n][i] - delta[m][i / 2]);
+  }
 }
 
 // The block's sums of dbias, from its warps' tables, whose first rows lie kRowsOfWarp apart.
 template <int D, int W> __device__ void store_partial_bias(const QueryMemory<D, W>& memory, float* to, int thread) {
   constexpr int kWidth = 2 * W - 1;
+  SHARDIT_KEEP_LOOP
   for (int i = thread; i < kPartialRows<W> * kWidth; i += kThreads) {
     float sum = 0;
     for (int warp = 0; warp < kWarps; ++warp) {
@@ -173,7 +141,7 @@ template <int D, int W> __device__ void store_partial_bias(const QueryMemory<D, 
 }
 
 template <int D, int W, bool kHeld>
-__global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSizes z, Backward a, Parts parts) {
+__global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSizes z, Backward a, Workspace w) {
   constexpr int kTokens = W * W, kBlocks = kTokens / kBlockRows;
   SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
   auto& memory = *reinterpret_cast<QueryMemory<D, W>*>(bytes);
@@ -192,13 +160,13 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
     ptx::end_copy_group();
   };
   copy_rows<D, kBlockRows, kThreads>(memory.query, in.q + int64_t{begin} * in.stride, in.stride, thread);
-  copy_rows<D, kBlockRows, kThreads>(memory.dout,
-                                     static_cast<const BF16*>(a.dout) + out_begin + int64_t{begin} * z.channels,
-                                     z.channels, thread);
+  copy_rows<D, kBlockRows, kThreads>(
+      memory.dout, static_cast<const BF16*>(a.dout) + out_begin + int64_t{begin} * z.channels, z.channels, thread);
   ptx::end_copy_group();
   copy_tile(0);
   load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
   float* const dtable = memory.dtable[warp];
+  SHARDIT_KEEP_LOOP
   for (int i = lane; i < QueryMemory<D, W>::kTableRows * (2 * W - 1); i += 32) dtable[i] = 0;
   memory.diagonals[warp].clear(lane);
   ptx::wait_for_copies<1>();
@@ -207,11 +175,11 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
 
   BF16 *const queries = memory.query + kRows * warp * kStride<D>, *const dout = memory.dout + kRows * warp * kStride<D>;
   const int64_t out_row = out_begin + int64_t{row} * z.channels;
-  store_rows<D, kRows, 32>(parts.query + out_row, z.channels, queries, lane);
+  store_rows<D, kRows, 32>(w.query + out_row, z.channels, queries, lane);
   const float delta_of_lane =
       delta_of_row<D>(dout + lane * kStride<D>, static_cast<const BF16*>(a.out) + out_row + int64_t{lane} * z.channels,
                       time + 2 * z.channels);
-  parts.delta[of_head * kTokens + row + lane] = delta_of_lane;
+  w.delta[of_head * kTokens + row + lane] = delta_of_lane;
   const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
   float log_sum[2][2], delta[2][2];
   SHARDIT_UNROLL
@@ -249,11 +217,11 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   const HeadRows<BF16> din(z, static_cast<BF16*>(a.dqkv), image, head, kTokens, D);
   store_rows<D, kRows, 32>(din.q + int64_t{row} * din.stride, din.stride, queries, lane);
   const int64_t block = of_head * kBlocks + blockIdx.x;
-  store_partial_bias<D, W>(memory, parts.bias + block * kPartialRows<W> * (2 * W - 1), thread);
+  store_partial_bias<D, W>(memory, w.bias + block * kPartialRows<W> * (2 * W - 1), thread);
   for (int i = thread; i < 2 * D; i += kThreads) {
     float sum = memory.dtime[0][i / D][i % D];
-    for (int w = 1; w < kWarps; ++w) sum += memory.dtime[w][i / D][i % D];
-    parts.time[block * 2 * D + i] = sum;
+    for (int other = 1; other < kWarps; ++other) sum += memory.dtime[other][i / D][i % D];
+    w.time[block * 2 * D + i] = sum;
   }
 }
 
@@ -271,16 +239,15 @@ template <int D, int W> struct KeyMemory {
 template <int kTiles>
 __device__ void exponentiate_columns(Accumulators<kTiles>& s, float scale, const float* log_sum, int lane) {
   SHARDIT_UNROLL
-  for (int n = 0; n < kTiles; ++n)
+  for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const float shift = -log_sum[8 * n + lane % 4 * 2 + i] * kLog2E;
     SHARDIT_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const float shift = -log_sum[8 * n + lane % 4 * 2 + i] * kLog2E;
-      SHARDIT_UNROLL
-      for (int j = 0; j < 4; ++j) {
-        float& x = s.c[j / 2][n][j % 2 * 2 + i];
-        x = ptx::exp2_approximate(fmaf(x, scale, shift));
-      }
+    for (int j = 0; j < 4; ++j) {
+      float& x = s.c[j / 2][n][j % 2 * 2 + i];
+      x = ptx::exp2_approximate(fmaf(x, scale, shift));
     }
+  }
 }
 
 // dl in place of p.
@@ -288,20 +255,19 @@ template <int kTiles>
 __device__ void differentiate_columns(Accumulators<kTiles>& p, const Accumulators<kTiles>& dp, const float* delta,
                                       int lane) {
   SHARDIT_UNROLL
-  for (int n = 0; n < kTiles; ++n)
+  for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const float shift = delta[8 * n + lane % 4 * 2 + i];
     SHARDIT_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const float shift = delta[8 * n + lane % 4 * 2 + i];
-      SHARDIT_UNROLL
-      for (int j = 0; j < 4; ++j) {
-        const int m = j / 2, at = j % 2 * 2 + i;
-        p.c[m][n][at] *= dp.c[m][n][at] - shift;
-      }
+    for (int j = 0; j < 4; ++j) {
+      const int m = j / 2, at = j % 2 * 2 + i;
+      p.c[m][n][at] *= dp.c[m][n][at] - shift;
     }
+  }
 }
 
 template <int D, int W>
-__global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSizes z, Backward a, Parts parts) {
+__global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSizes z, Backward a, Workspace w) {
   constexpr int kTokens = W * W;
   SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
   auto& memory = *reinterpret_cast<KeyMemory<D, W>*>(bytes);
@@ -314,11 +280,13 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
 
   const auto copy_tile = [&](int tile) {
     const int64_t first = out_begin + int64_t{tile} * kTile * z.channels;
-    copy_rows<D, kTile, kThreads>(memory.query[tile % 2], parts.query + first, z.channels, thread);
+    copy_rows<D, kTile, kThreads>(memory.query[tile % 2], w.query + first, z.channels, thread);
     copy_rows<D, kTile, kThreads>(memory.dout[tile % 2], static_cast<const BF16*>(a.dout) + first, z.channels, thread);
     const int64_t of_tile = of_head + tile * kTile;
-    if (thread < 8) ptx::copy_async(memory.log_sum[tile % 2] + 4 * thread, a.lse + of_tile + 4 * thread);
-    else if (thread < 16) ptx::copy_async(memory.delta[tile % 2] + 4 * (thread - 8), parts.delta + of_tile + 4 * (thread - 8));
+    if (thread < 8)
+      ptx::copy_async(memory.log_sum[tile % 2] + 4 * thread, a.lse + of_tile + 4 * thread);
+    else if (thread < 16)
+      ptx::copy_async(memory.delta[tile % 2] + 4 * (thread - 8), w.delta + of_tile + 4 * (thread - 8));
     ptx::end_copy_group();
   };
   copy_rows<D, kBlockRows, kThreads>(memory.key, in.k + int64_t{begin} * in.stride, in.stride, thread);
@@ -398,30 +366,24 @@ template <int D, int W> __global__ void sum_partial_time(TensorSizes z, const fl
 
 template <int D, int W, bool kHeld> void query_gradient_as(const Sizes& z, const Backward& a, void* stream) {
   launch(attention_query_gradient<D, W, kHeld>, dim3(W * W / kBlockRows, z.heads, z.images), dim3(kThreads),
-         sizeof(QueryMemory<D, W>), stream, tensor_sizes(z), a, parts_of<W>(z, a.workspace));
+         sizeof(QueryMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
 }
 
 template <int D, int W> void tensor_backward_as(const Sizes& z, const Backward& a, void* stream) {
   constexpr int kSumThreads = 128;
   const TensorSizes sizes = tensor_sizes(z);
-  const Parts parts = parts_of<W>(z, a.workspace);
+  const Workspace w(z, a.workspace);
   query_gradient_as<D, W, false>(z, a, stream);
   launch(attention_key_gradient<D, W>, dim3(W * W / kBlockRows, z.heads, z.images), dim3(kThreads),
-         sizeof(KeyMemory<D, W>), stream, sizes, a, parts);
+         sizeof(KeyMemory<D, W>), stream, sizes, a, w);
   launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0, stream,
-         sizes, parts.bias, a.dbias);
-  launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, parts.time,
+         sizes, w.bias, a.dbias);
+  launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
          static_cast<BF16*>(a.dqkv_time));
 }
 
-bool tensor_backward(const Sizes& z, const Backward& a, void* stream) {
-  return visit_tensor_shapes(z, [&]<int D, int W>() { tensor_backward_as<D, W>(z, a, stream); });
+void tensor_backward(const Sizes& z, const Backward& a, void* stream) {
+  visit_tensor_shapes(z, [&]<int D, int W>() { tensor_backward_as<D, W>(z, a, stream); });
 }
 
-int64_t tensor_backward_workspace(const Sizes& z) {
-  int64_t bytes = 0;
-  visit_tensor_shapes(z, [&]<int D, int W>() { bytes = parts_of<W>(z, nullptr).bytes; });
-  return bytes;
-}
-
-}  // namespace shardit::attention_cuda
+}  // namespace shardit::attention_device

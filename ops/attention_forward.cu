@@ -2,11 +2,12 @@
 //
 // A block of four warps computes 128 queries of one head: 32 per warp, whose rows stay in registers. Keys and values
 // pass by in tiles of kKeys, two in shared memory at a time: one is read while the next arrives. Softmax runs along, on
-// raw products: the table holds bias sqrt(D) and starts the products' sums, so that exp(l - max) is one fma and one exp2.
+// raw products: the table holds bias sqrt(D) and starts the products' sums, so that exp(l - max) is one fma and one
+// exp2.
 #include "core/cuda.h"
 #include "ops/attention_tensor.h"
 
-namespace shardit::attention_cuda {
+namespace shardit::attention_device {
 namespace {
 
 using namespace attention_warp;
@@ -28,40 +29,36 @@ template <int kTiles, int kDepthTiles>
 __device__ void exponentiate(Accumulators<kTiles>& s, RunningSoftmax& softmax, Accumulators<kDepthTiles>& out,
                              float scale) {
   SHARDIT_UNROLL
-  for (int m = 0; m < 2; ++m)
+  for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    float largest = softmax.largest[m][r];
     SHARDIT_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      float largest = softmax.largest[m][r];
-      SHARDIT_UNROLL
-      for (int n = 0; n < kTiles; ++n) largest = fmaxf(largest, fmaxf(s.c[m][n][2 * r], s.c[m][n][2 * r + 1]));
-      largest = largest_of_quad(largest);
-      const float shrink = ptx::exp2_approximate((softmax.largest[m][r] - largest) * scale);
-      softmax.largest[m][r] = largest;
-      const float shift = -largest * scale;
-      float sum = softmax.sum[m][r] * shrink;
-      SHARDIT_UNROLL
-      for (int n = 0; n < kTiles; ++n)
-        SHARDIT_UNROLL
-        for (int i = 2 * r; i < 2 * r + 2; ++i) {
-          s.c[m][n][i] = ptx::exp2_approximate(fmaf(s.c[m][n][i], scale, shift));
-          sum += s.c[m][n][i];
-        }
-      softmax.sum[m][r] = sum;
-      SHARDIT_UNROLL
-      for (int d = 0; d < kDepthTiles; ++d)
-        SHARDIT_UNROLL
-        for (int i = 2 * r; i < 2 * r + 2; ++i) out.c[m][d][i] *= shrink;
+    for (int n = 0; n < kTiles; ++n) largest = fmaxf(largest, fmaxf(s.c[m][n][2 * r], s.c[m][n][2 * r + 1]));
+    largest = largest_of_quad(largest);
+    const float shrink = ptx::exp2_approximate((softmax.largest[m][r] - largest) * scale);
+    softmax.largest[m][r] = largest;
+    const float shift = -largest * scale;
+    float sum = softmax.sum[m][r] * shrink;
+    SHARDIT_UNROLL
+    for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
+    for (int i = 2 * r; i < 2 * r + 2; ++i) {
+      s.c[m][n][i] = ptx::exp2_approximate(fmaf(s.c[m][n][i], scale, shift));
+      sum += s.c[m][n][i];
     }
+    softmax.sum[m][r] = sum;
+    SHARDIT_UNROLL
+    for (int d = 0; d < kDepthTiles; ++d) SHARDIT_UNROLL
+    for (int i = 2 * r; i < 2 * r + 2; ++i) out.c[m][d][i] *= shrink;
+  }
 }
 
 // lse of the warp's rows, and what to divide its rows of out by.
 __device__ inline void finish(const RunningSoftmax& softmax, float scale, float* lse, float (&factor)[2][2], int lane) {
-  constexpr float kLog2 = 0.693147180559945f;
   for (int m = 0; m < 2; ++m)
     for (int r = 0; r < 2; ++r) {
       const float sum = sum_of_quad(softmax.sum[m][r]);
       factor[m][r] = 1.0f / sum;
-      if (lane % 4 == 0) lse[16 * m + 8 * r + lane / 4] = fmaf(softmax.largest[m][r], scale * kLog2, logf(sum));
+      if (lane % 4 == 0) lse[16 * m + 8 * r + lane / 4] = fmaf(softmax.largest[m][r], scale, logf(sum));
     }
 }
 
@@ -130,8 +127,8 @@ void tensor_forward_as(const Sizes& z, const Forward& a, void* stream) {
          stream, tensor_sizes(z), a);
 }
 
-bool tensor_forward(const Sizes& z, const Forward& a, void* stream) {
-  return visit_tensor_shapes(z, [&]<int D, int W>() { tensor_forward_as<D, W, 64, false, 2>(z, a, stream); });
+void tensor_forward(const Sizes& z, const Forward& a, void* stream) {
+  visit_tensor_shapes(z, [&]<int D, int W>() { tensor_forward_as<D, W, 64, false, 2>(z, a, stream); });
 }
 
-}  // namespace shardit::attention_cuda
+}  // namespace shardit::attention_device

@@ -3,12 +3,13 @@
 
 #include <cmath>
 
-#include "ops/attention_cuda.h"
+#include "ops/attention_device.h"
 #include "ops/attention_warp.h"
 
-namespace shardit::attention_cuda {
+namespace shardit::attention_device {
 
-inline constexpr int kThreads = 128, kWarps = kThreads / 32, kBlockRows = kWarps * attention_warp::kRows;
+inline constexpr int kThreads = 128, kWarps = kThreads / 32, kBlockRows = Workspace::kBlockRows;
+static_assert(kBlockRows == kWarps * attention_warp::kRows);
 inline constexpr float kLog2E = 1.44269504088896f;
 
 // Sizes as a kernel takes them.
@@ -32,14 +33,12 @@ template <typename T> struct HeadRows {
         stride(3 * z.channels) {}
 };
 
-// The shapes with kernels of their own: calls f.operator()<depth, window>() and returns true, or returns false.
-template <typename F> bool visit_tensor_shapes(const Sizes& z, F&& f) {
-  if (z.type != DType::kBF16) return false;
-  if (z.depth == 64 && z.window == 16) return f.template operator()<64, 16>(), true;
-  if (z.depth == 72 && z.window == 16) return f.template operator()<72, 16>(), true;
-  if (z.depth == 64 && z.window == 32) return f.template operator()<64, 32>(), true;
-  if (z.depth == 72 && z.window == 32) return f.template operator()<72, 32>(), true;
-  return false;
+// Calls f.operator()<depth, window>(). REQUIRES: on_tensor_cores(z).
+template <typename F> void visit_tensor_shapes(const Sizes& z, F&& f) {
+  const auto visit_window = [&]<int D>() {
+    z.window == 16 ? f.template operator()<D, 16>() : f.template operator()<D, 32>();
+  };
+  z.depth == 64 ? visit_window.template operator()<64>() : visit_window.template operator()<72>();
 }
 
-}  // namespace shardit::attention_cuda
+}  // namespace shardit::attention_device

@@ -25,8 +25,7 @@ template <int kTiles> struct Accumulators {
 };
 
 // 32 rows of D in shared memory as left operands: 16 columns at a time, and the last 8 where 16 does not divide D.
-template <int D>
-__device__ void load_left(uint32_t (&a)[2][4], const BF16* rows, int k, int lane) {
+template <int D> __device__ void load_left(uint32_t (&a)[2][4], const BF16* rows, int k, int lane) {
   SHARDIT_UNROLL
   for (int m = 0; m < 2; ++m)
     ptx::load_matrices(a[m], rows + (16 * m + lane % 16) * kStride<D> + 16 * k + lane / 16 * 8);
@@ -81,14 +80,13 @@ __device__ void multiply_step(Accumulators<kTiles>& c, const uint32_t (&left)[2]
 template <int D, int kTiles>
 __device__ void multiply_rest(Accumulators<kTiles>& c, const uint32_t (&left)[2][2], const BF16* right, int lane) {
   static_assert(kTiles % 4 == 0);
-SHARDIT_UNROLL
+  SHARDIT_UNROLL
   for (int n = 0; n < kTiles; n += 4) {
     uint32_t b[4];
     ptx::load_matrices(b, right + (8 * n + lane) * kStride<D> + D - 8);
-SHARDIT_UNROLL
-    for (int i = 0; i < 4; ++i)
-SHARDIT_UNROLL
-      for (int m = 0; m < 2; ++m) ptx::multiply_add_8(c.c[m][n + i], left[m], b[i]);
+    SHARDIT_UNROLL
+    for (int i = 0; i < 4; ++i) SHARDIT_UNROLL
+    for (int m = 0; m < 2; ++m) ptx::multiply_add_8(c.c[m][n + i], left[m], b[i]);
   }
 }
 
@@ -114,19 +112,18 @@ template <int D, int kTiles>
 __device__ void multiply_columns(Accumulators<D / 8>& c, const Accumulators<kTiles>& left, int n, const BF16* right,
                                  int lane) {
   uint32_t a[2][4];
-SHARDIT_UNROLL
-  for (int m = 0; m < 2; ++m)
-SHARDIT_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float* pair = left.c[m][n + i / 2] + i % 2 * 2;
-      a[m][i] = ptx::pack_bf16(pair[0], pair[1]);
-    }
+  SHARDIT_UNROLL
+  for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const float* pair = left.c[m][n + i / 2] + i % 2 * 2;
+    a[m][i] = ptx::pack_bf16(pair[0], pair[1]);
+  }
   const BF16* row = right + lane % 16 * kStride<D>;
-SHARDIT_UNROLL
+  SHARDIT_UNROLL
   for (int d = 0; d + 1 < D / 8; d += 2) {
     uint32_t b[4];
     ptx::load_matrices_transposed(b, row + 8 * d + lane / 16 * 8);
-SHARDIT_UNROLL
+    SHARDIT_UNROLL
     for (int m = 0; m < 2; ++m) {
       ptx::multiply_add(c.c[m][d], a[m], b[0], b[1]);
       ptx::multiply_add(c.c[m][d + 1], a[m], b[2], b[3]);
@@ -135,9 +132,8 @@ SHARDIT_UNROLL
   if constexpr (D / 8 % 2 != 0) {
     uint32_t b[2];
     ptx::load_matrices_transposed(b, row + D - 8);
-SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m)
-      ptx::multiply_add(c.c[m][D / 8 - 1], a[m], b[0], b[1]);
+    SHARDIT_UNROLL
+    for (int m = 0; m < 2; ++m) ptx::multiply_add(c.c[m][D / 8 - 1], a[m], b[0], b[1]);
   }
 }
 
@@ -145,19 +141,19 @@ SHARDIT_UNROLL
 template <int D, int kTiles>
 __device__ void multiply_columns(Accumulators<D / 8>& c, const Accumulators<kTiles>& left, const BF16* right,
                                  int lane) {
-SHARDIT_UNROLL
+  SHARDIT_UNROLL
   for (int n = 0; n < kTiles; n += 2) multiply_columns<D>(c, left, n, right + 8 * n * kStride<D>, lane);
 }
 
 // The bias of a warp's tile depends on the differences of rows and columns of the image only. In units of 8 tokens, of
 // which an image row has kUnits, unit a of the tile's four row units and unit n of its column units are n / kUnits -
-// a / kUnits image rows and n % kUnits - a % kUnits units apart; so a thread's 2 numbers of (a, n) are those of the pair
-// (image rows, units), and 32 x 32 tokens of a 32-token window need 14 numbers, not 32.
+// a / kUnits image rows and n % kUnits - a % kUnits units apart; so a thread's 2 numbers of (a, n) are those of the
+// pair (image rows, units), and 32 x 32 tokens of a 32-token window need 14 numbers, not 32.
 template <int W, int kTiles> struct Relative {
   static_assert(W == 8 || W == 16 || W == 32);
   static constexpr int kUnits = W / 8;
-  static constexpr int kTileRows = kRows / W;                       // image rows of the warp's rows
-  static constexpr int kFirstRow = 1 - kTileRows;                   // least difference of image rows
+  static constexpr int kTileRows = kRows / W;                        // image rows of the warp's rows
+  static constexpr int kFirstRow = 1 - kTileRows;                    // least difference of image rows
   static constexpr int kRowCount = kTileRows - 1 + kTiles / kUnits;  // differences of image rows
   static constexpr int kUnitCount = 2 * kUnits - 1;
 
@@ -170,43 +166,35 @@ template <int W, int kTiles> struct Relative {
   // rows are queries, -1 where they are keys. `centre`: the entry of the tile's first query and first key.
   template <int kSide> __device__ void load(const float* table, int centre, int lane) {
     const float* mine = table + centre + kSide * (2 * (lane % 4) - lane / 4);
-SHARDIT_UNROLL
-    for (int y = 0; y < kRowCount; ++y)
-SHARDIT_UNROLL
-      for (int u = 0; u < kUnitCount; ++u)
-SHARDIT_UNROLL
-        for (int i = 0; i < 2; ++i)
-          of[y][u][i] = mine[kSide * ((y + kFirstRow) * (2 * W - 1) + 8 * (u + 1 - kUnits) + i)];
+    SHARDIT_UNROLL
+    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+    for (int u = 0; u < kUnitCount; ++u) SHARDIT_UNROLL
+    for (int i = 0; i < 2; ++i) of[y][u][i] = mine[kSide * ((y + kFirstRow) * (2 * W - 1) + 8 * (u + 1 - kUnits) + i)];
   }
 
   // A tile's numbers, each at its place.
   __device__ void spread(Accumulators<kTiles>& c) const {
-SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m)
-SHARDIT_UNROLL
-      for (int n = 0; n < kTiles; ++n)
-SHARDIT_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const int a = 2 * m + i / 2;
-          c.c[m][n][i] = of[row(a, n)][unit(a, n)][i % 2];
-        }
+    SHARDIT_UNROLL
+    for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+    for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int a = 2 * m + i / 2;
+      c.c[m][n][i] = of[row(a, n)][unit(a, n)][i % 2];
+    }
   }
 
   // The reverse: sums of a tile's numbers by difference.
   __device__ void gather(const Accumulators<kTiles>& c) {
-SHARDIT_UNROLL
-    for (auto& y : of)
-SHARDIT_UNROLL
-      for (auto& u : y) u[0] = u[1] = 0;
-SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m)
-SHARDIT_UNROLL
-      for (int n = 0; n < kTiles; ++n)
-SHARDIT_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const int a = 2 * m + i / 2;
-          of[row(a, n)][unit(a, n)][i % 2] += c.c[m][n][i];
-        }
+    SHARDIT_UNROLL
+    for (auto& y : of) SHARDIT_UNROLL
+    for (auto& u : y) u[0] = u[1] = 0;
+    SHARDIT_UNROLL
+    for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+    for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int a = 2 * m + i / 2;
+      of[row(a, n)][unit(a, n)][i % 2] += c.c[m][n][i];
+    }
   }
 };
 
@@ -227,8 +215,9 @@ __device__ inline float largest_of_quad(float x) {
 
 // ---- rows between global and shared memory, by kThreads threads together -------------------------------------------
 
-// Calls f(row, column) for each chunk of 8 columns of kCount rows of D: eight threads take 64 columns of a row, a thread
-// of its own each the 8 that a depth of 72 has more. A thread's chunks are the same in every function of this section.
+// Calls f(row, column) for each chunk of 8 columns of kCount rows of D: eight threads take 64 columns of a row, a
+// thread of its own each the 8 that a depth of 72 has more. A thread's chunks are the same in every function of this
+// section.
 template <int D, int kCount, int kThreads, typename F> __device__ void for_chunks(int thread, F&& f) {
   static_assert((D == 64 || D == 72) && kCount % (kThreads / 8) == 0);
   SHARDIT_UNROLL
@@ -277,15 +266,15 @@ __device__ void round_rows(BF16* to, const Accumulators<D / 8>& c, const float (
   SHARDIT_UNROLL
   for (int n = 0; n < D / 8; ++n) {
     const int column = 8 * n + lane % 4 * 2;
-    const float low = shift ? static_cast<float>(shift[column]) : 0, high = shift ? static_cast<float>(shift[column + 1]) : 0;
+    const float low = shift ? static_cast<float>(shift[column]) : 0,
+                high = shift ? static_cast<float>(shift[column + 1]) : 0;
     SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m)
-      SHARDIT_UNROLL
-      for (int r = 0; r < 2; ++r) {
-        const float* pair = c.c[m][n] + 2 * r;
-        *reinterpret_cast<uint32_t*>(to + (16 * m + 8 * r + lane / 4) * kStride<D> + column) =
-            ptx::pack_bf16(fmaf(pair[0], factor[m][r], low), fmaf(pair[1], factor[m][r], high));
-      }
+    for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+    for (int r = 0; r < 2; ++r) {
+      const float* pair = c.c[m][n] + 2 * r;
+      *reinterpret_cast<uint32_t*>(to + (16 * m + 8 * r + lane / 4) * kStride<D> + column) =
+          ptx::pack_bf16(fmaf(pair[0], factor[m][r], low), fmaf(pair[1], factor[m][r], high));
+    }
   }
 }
 
@@ -293,6 +282,7 @@ __device__ void round_rows(BF16* to, const Accumulators<D / 8>& c, const float (
 template <int W>
 __device__ void load_table(float* to, const BF16* bias, int heads, int head, float factor, int thread, int threads) {
   constexpr int kTable = (2 * W - 1) * (2 * W - 1);
+  SHARDIT_KEEP_LOOP
   for (int r = thread; r < kTable; r += threads)
     to[r] = factor * static_cast<float>(bias[static_cast<int64_t>(kTable - 1 - r) * heads + head]);
 }
