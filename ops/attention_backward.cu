@@ -364,18 +364,21 @@ template <int D, int W> __global__ void sum_partial_time(TensorSizes z, const fl
 
 }  // namespace
 
+// The three parts in their order.
 template <int D, int W, bool kHeld> void query_gradient_as(const Sizes& z, const Backward& a, void* stream) {
   launch(attention_query_gradient<D, W, kHeld>, dim3(W * W / kBlockRows, z.heads, z.images), dim3(kThreads),
          sizeof(QueryMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
 }
 
-template <int D, int W> void tensor_backward_as(const Sizes& z, const Backward& a, void* stream) {
+template <int D, int W> void key_gradient_as(const Sizes& z, const Backward& a, void* stream) {
+  launch(attention_key_gradient<D, W>, dim3(W * W / kBlockRows, z.heads, z.images), dim3(kThreads),
+         sizeof(KeyMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
+}
+
+template <int D, int W> void sum_partials_as(const Sizes& z, const Backward& a, void* stream) {
   constexpr int kSumThreads = 128;
   const TensorSizes sizes = tensor_sizes(z);
   const Workspace w(z, a.workspace);
-  query_gradient_as<D, W, false>(z, a, stream);
-  launch(attention_key_gradient<D, W>, dim3(W * W / kBlockRows, z.heads, z.images), dim3(kThreads),
-         sizeof(KeyMemory<D, W>), stream, sizes, a, w);
   launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0, stream,
          sizes, w.bias, a.dbias);
   launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
@@ -383,7 +386,11 @@ template <int D, int W> void tensor_backward_as(const Sizes& z, const Backward& 
 }
 
 void tensor_backward(const Sizes& z, const Backward& a, void* stream) {
-  visit_tensor_shapes(z, [&]<int D, int W>() { tensor_backward_as<D, W>(z, a, stream); });
+  visit_tensor_shapes(z, [&]<int D, int W>() {
+    query_gradient_as<D, W, false>(z, a, stream);
+    key_gradient_as<D, W>(z, a, stream);
+    sum_partials_as<D, W>(z, a, stream);
+  });
 }
 
 }  // namespace shardit::attention_device

@@ -6,7 +6,7 @@
 namespace shardit::attention_device {
 namespace {
 
-constexpr int kThreads = 128, kWarps = kThreads / 32;
+constexpr int kPlainThreads = 128;
 
 // The operands of one head of one image, and where its results go. T: float or BF16.
 template <typename T> struct Head {
@@ -61,13 +61,13 @@ template <typename T> struct Head {
 
 // `combine` over the block's threads, in the order of a fixed tree; all get the result.
 template <typename F> __device__ float reduce(float x, F&& combine) {
-  SHARDIT_SHARED(float, of_warp, [kWarps]);
+  SHARDIT_SHARED(float, of_warp, [kPlainThreads / 32]);
   for (int apart = 16; apart > 0; apart /= 2) x = combine(x, __shfl_xor_sync(0xffffffffu, x, apart));
   __syncthreads();  // the last result has been read
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
   __syncthreads();
   x = of_warp[0];
-  for (int warp = 1; warp < kWarps; ++warp) x = combine(x, of_warp[warp]);
+  for (int warp = 1; warp < kPlainThreads / 32; ++warp) x = combine(x, of_warp[warp]);
   return x;
 }
 __device__ float block_sum(float x) {
@@ -76,11 +76,11 @@ __device__ float block_sum(float x) {
 
 // f(i) for i < n, dealt to the block's threads.
 template <typename F> __device__ void for_all(int n, F&& f) {
-  for (int i = threadIdx.x; i < n; i += kThreads) f(i);
+  for (int i = threadIdx.x; i < n; i += kPlainThreads) f(i);
 }
 
 // One query (blockIdx.x) of one head of one image.
-template <typename T> __global__ void __launch_bounds__(kThreads) plain_forward(Sizes z, Forward a) {
+template <typename T> __global__ void __launch_bounds__(kPlainThreads) plain_forward(Sizes z, Forward a) {
   SHARDIT_DYNAMIC_SHARED(float, p);  // N logits, then their exponentials
   const int i = blockIdx.x;
   const Head<T> head(z, a.qkv, a.qkv_time, a.bias, blockIdx.y, blockIdx.z);
@@ -99,7 +99,7 @@ template <typename T> __global__ void __launch_bounds__(kThreads) plain_forward(
 
 // dq and delta of one query.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) plain_query_gradient(Sizes z, Backward a, float* delta) {
+__global__ void __launch_bounds__(kPlainThreads) plain_query_gradient(Sizes z, Backward a, float* delta) {
   SHARDIT_DYNAMIC_SHARED(float, p);
   float* const dp = p + z.tokens;
   const int i = blockIdx.x;
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads) plain_query_gradient(Sizes z, Backwa
 
 // dk and dv of one key, and its sum of dl over the queries.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) plain_key_gradient(Sizes z, Backward a, const float* delta, float* sums) {
+__global__ void __launch_bounds__(kPlainThreads) plain_key_gradient(Sizes z, Backward a, const float* delta, float* sums) {
   SHARDIT_DYNAMIC_SHARED(float, p);
   float* const dl = p + z.tokens;
   const int j = blockIdx.x;
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads) plain_key_gradient(Sizes z, Backward
 
 // dqkv_time of one head (blockIdx.x) of one image: the sum of dq is that of dl's sums over the queries times the keys.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) plain_time_gradient(Sizes z, Backward a, const float* sums) {
+__global__ void __launch_bounds__(kPlainThreads) plain_time_gradient(Sizes z, Backward a, const float* sums) {
   const Head<T> head(z, a.qkv, a.qkv_time, a.bias, blockIdx.x, blockIdx.y);
   const float scale = 1 / sqrtf(static_cast<float>(z.depth));
   T* dtime = static_cast<T*>(a.dqkv_time) + (head.time - static_cast<const T*>(a.qkv_time));
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kThreads) plain_time_gradient(Sizes z, Backwar
 
 // dbias of one relative position (blockIdx.x) of one head: over the pairs of tokens that stand so, and over images.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) plain_bias_gradient(Sizes z, Backward a, const float* delta) {
+__global__ void __launch_bounds__(kPlainThreads) plain_bias_gradient(Sizes z, Backward a, const float* delta) {
   const int w = z.window, row = blockIdx.x / (2 * w - 1) - (w - 1), column = blockIdx.x % (2 * w - 1) - (w - 1);
   const int columns = w - abs(column), pairs = (w - abs(row)) * columns;
   float sum = 0;
@@ -187,12 +187,12 @@ __global__ void __launch_bounds__(kThreads) plain_bias_gradient(Sizes z, Backwar
 }
 
 template <typename T> void launch_forward(const Sizes& z, const Forward& a, void* stream) {
-  launch(plain_forward<T>, dim3(z.tokens, z.heads, z.images), dim3(kThreads), z.tokens * sizeof(float), stream, z, a);
+  launch(plain_forward<T>, dim3(z.tokens, z.heads, z.images), dim3(kPlainThreads), z.tokens * sizeof(float), stream, z, a);
 }
 
 template <typename T> void launch_backward(const Sizes& z, const Backward& a, void* stream) {
   const Workspace w(z, a.workspace);
-  const dim3 rows(z.tokens, z.heads, z.images), block(kThreads);
+  const dim3 rows(z.tokens, z.heads, z.images), block(kPlainThreads);
   const size_t bytes = 2 * z.tokens * sizeof(float);
   launch(plain_query_gradient<T>, rows, block, bytes, stream, z, a, w.delta);
   launch(plain_key_gradient<T>, rows, block, bytes, stream, z, a, w.delta, w.sums);
