@@ -39,6 +39,7 @@ template <int W> struct DiagonalMemory {
 
   // table[y][d] += the sum of what stands d - (W - 1) image columns apart; `table`: rows of 2 W - 1.
   __device__ void add_to(float* table, const Relative<W, kTile / 8>& sums, int lane) {
+    constexpr int kWidth = 2 * W - 1, kSteps = (kWidth + 31) / 32;
     SHARDIT_UNROLL
     for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
     for (int u = 0; u < kCount - 2; ++u) {
@@ -47,17 +48,22 @@ template <int W> struct DiagonalMemory {
       pair[1] = sums.of[y][u][1];
     }
     __syncwarp();
+    float sum[kRowCount][kSteps] = {};
     SHARDIT_UNROLL
-    for (int y = 0; y < kRowCount; ++y)
-      for (int d = lane; d < 2 * W - 1; d += 32) {
-        float sum = 0;
-        SHARDIT_UNROLL
-        for (int row = 0; row < 8; ++row) {
-          const int at = d + 1 + row;  // columns from the first matrix's first, where row `row` meets the diagonal
-          sum += matrix(y, at / 8)[8 * row + at % 8];
-        }
-        table[y * (2 * W - 1) + d] += sum;
-      }
+    for (int row = 0; row < 8; ++row) {
+      // Diagonal d meets row `row` in column d + 1 + row, counted from the first matrix's first.
+      const int column = lane + 1 + row;
+      const float* from = matrix(0, column / 8) + 8 * row + column % 8;
+      SHARDIT_UNROLL
+      for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+      for (int step = 0; step < kSteps; ++step) sum[y][step] += from[(y * kCount + 32 / 8 * step) * kApart];
+    }
+    SHARDIT_UNROLL
+    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      const int d = lane + 32 * step;
+      if (d < kWidth) table[y * kWidth + d] += sum[y][step];
+    }
     __syncwarp();
   }
 };
@@ -179,8 +185,10 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   const float delta_of_lane =
       delta_of_row<D>(dout + lane * kStride<D>, static_cast<const BF16*>(a.out) + out_row + int64_t{lane} * z.channels,
                       time + 2 * z.channels);
-  w.delta[of_head * kTokens + row + lane] = delta_of_lane;
   const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
+  float* const statistics = w.statistics + 2 * (of_head * kTokens + row + lane);
+  statistics[0] = log_sum_of_lane;
+  statistics[1] = delta_of_lane;
   float log_sum[2][2], delta[2][2];
   SHARDIT_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -231,17 +239,17 @@ template <int D, int W> struct KeyMemory {
   alignas(128) BF16 key[kBlockRows * kStride<D>];  // in the end, dk
   BF16 value[kBlockRows * kStride<D>];             // in the end, dv
   BF16 query[2][kTile * kStride<D>], dout[2][kTile * kStride<D>];
-  float log_sum[2][kTile], delta[2][kTile];
+  alignas(16) float statistics[2][2 * kTile];  // of each query: lse log2(e), delta
   float table[(2 * W - 1) * (2 * W - 1)];
 };
 
 // p of the transposed products: the queries' numbers stand by column.
 template <int kTiles>
-__device__ void exponentiate_columns(Accumulators<kTiles>& s, float scale, const float* log_sum, int lane) {
+__device__ void exponentiate_columns(Accumulators<kTiles>& s, float scale, const float* statistics, int lane) {
   SHARDIT_UNROLL
   for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const float shift = -log_sum[8 * n + lane % 4 * 2 + i] * kLog2E;
+    const float shift = -statistics[2 * (8 * n + lane % 4 * 2 + i)];
     SHARDIT_UNROLL
     for (int j = 0; j < 4; ++j) {
       float& x = s.c[j / 2][n][j % 2 * 2 + i];
@@ -252,12 +260,12 @@ __device__ void exponentiate_columns(Accumulators<kTiles>& s, float scale, const
 
 // dl in place of p.
 template <int kTiles>
-__device__ void differentiate_columns(Accumulators<kTiles>& p, const Accumulators<kTiles>& dp, const float* delta,
+__device__ void differentiate_columns(Accumulators<kTiles>& p, const Accumulators<kTiles>& dp, const float* statistics,
                                       int lane) {
   SHARDIT_UNROLL
   for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const float shift = delta[8 * n + lane % 4 * 2 + i];
+    const float shift = statistics[2 * (8 * n + lane % 4 * 2 + i) + 1];
     SHARDIT_UNROLL
     for (int j = 0; j < 4; ++j) {
       const int m = j / 2, at = j % 2 * 2 + i;
@@ -275,18 +283,15 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
   const int begin = blockIdx.x * kBlockRows, head = blockIdx.y, image = blockIdx.z;
   const int row = begin + kRows * warp;  // the warp's first key
   const HeadRows<const BF16> in(z, static_cast<const BF16*>(a.qkv), image, head, kTokens, D);
-  const int64_t of_head = (int64_t{image} * z.heads + head) * kTokens;
+  const float* const statistics = w.statistics + (int64_t{image} * z.heads + head) * kTokens * 2;
   const int64_t out_begin = int64_t{image} * kTokens * z.channels + head * D;
 
   const auto copy_tile = [&](int tile) {
     const int64_t first = out_begin + int64_t{tile} * kTile * z.channels;
     copy_rows<D, kTile, kThreads>(memory.query[tile % 2], w.query + first, z.channels, thread);
     copy_rows<D, kTile, kThreads>(memory.dout[tile % 2], static_cast<const BF16*>(a.dout) + first, z.channels, thread);
-    const int64_t of_tile = of_head + tile * kTile;
-    if (thread < 8)
-      ptx::copy_async(memory.log_sum[tile % 2] + 4 * thread, a.lse + of_tile + 4 * thread);
-    else if (thread < 16)
-      ptx::copy_async(memory.delta[tile % 2] + 4 * (thread - 8), w.delta + of_tile + 4 * (thread - 8));
+    if (thread < kTile / 2)
+      ptx::copy_async(memory.statistics[tile % 2] + 4 * thread, statistics + 2 * tile * kTile + 4 * thread);
     ptx::end_copy_group();
   };
   copy_rows<D, kBlockRows, kThreads>(memory.key, in.k + int64_t{begin} * in.stride, in.stride, thread);
@@ -311,11 +316,11 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
       bias.spread(s);
     }
     multiply_rows<D>(s, key_rows, memory.query[tile % 2], lane);
-    exponentiate_columns(s, z.scale * kLog2E, memory.log_sum[tile % 2], lane);
+    exponentiate_columns(s, z.scale * kLog2E, memory.statistics[tile % 2], lane);
     multiply_columns<D>(dv, s, memory.dout[tile % 2], lane);
     dp.clear();
     multiply_rows<D>(dp, value_rows, memory.dout[tile % 2], lane);
-    differentiate_columns(s, dp, memory.delta[tile % 2], lane);
+    differentiate_columns(s, dp, memory.statistics[tile % 2], lane);
     multiply_columns<D>(dk, s, memory.query[tile % 2], lane);
   }
 

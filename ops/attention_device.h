@@ -44,11 +44,15 @@ inline bool on_tensor_cores(const Sizes& z) {
 struct Workspace {
   static constexpr int kBlockRows = 128;  // queries of a block on tensor cores: a few whole rows of the image
 
-  BF16* query;   // (B, N, C): q + q_t
+  // Tensor cores.
+  BF16* query;        // (B, N, C): q + q_t
+  float* statistics;  // (B, H, N, 2): lse log2(e) and delta of a query
+  float* bias;        // (B, H, blocks, rows, 2w - 1): a block's sums of dl, by difference of image rows and columns
+  float* time;        // (B, H, blocks, 2, D): a block's sums of dq / scale and of dout
+  // Plain.
   float* delta;  // (B, H, N)
   float* sums;   // (B, H, N): of dl over the queries of a key
-  float* bias;   // (B, H, blocks, rows, 2w - 1): sums of dl over a block, by difference of image rows and columns
-  float* time;   // (B, H, blocks, 2, D): sums of dq / scale and of dout over a block
+
   int64_t bytes;
 
   Workspace(const Sizes& z, std::byte* begin) : bytes(0) {
@@ -56,10 +60,11 @@ struct Workspace {
     const int64_t heads = int64_t{z.images} * z.heads, rows = heads * z.tokens;
     const int64_t blocks = tensor ? heads * (z.tokens / kBlockRows) : 0;
     query = take<BF16>(begin, tensor ? rows * z.depth : 0);
-    delta = take<float>(begin, rows);
-    sums = take<float>(begin, tensor ? 0 : rows);
+    statistics = take<float>(begin, tensor ? 2 * rows : 0);
     bias = take<float>(begin, blocks * bias_rows(z.window) * (2 * z.window - 1));
     time = take<float>(begin, blocks * 2 * z.depth);
+    delta = take<float>(begin, tensor ? 0 : rows);
+    sums = take<float>(begin, tensor ? 0 : rows);
   }
 
   // Differences of image rows, from a block's first query and the last key to its last query and the first key.

@@ -21,34 +21,62 @@ template <int D, int W, int kKeys> struct ForwardMemory {
 
 // Of the four rows of a thread, [m][r] = row 16 m + 8 r + g.
 struct RunningSoftmax {
-  float largest[2][2], sum[2][2];  // of the raw products; of exp(l - max), this thread's columns only
+  float reference[2][2];  // a raw product that none exceeds by more than kSlack powers of 2
+  float sum[2][2];        // of exp(l - reference), over this thread's columns
 };
+constexpr float kSlack = 8;
 
-// Turns products into exp(l - max) under the new maxima; scales what the old maxima had made of out and sum.
-template <int kTiles, int kDepthTiles>
-__device__ void exponentiate(Accumulators<kTiles>& s, RunningSoftmax& softmax, Accumulators<kDepthTiles>& out,
-                             float scale) {
+// The row's new reference, the largest product so far if the old one is exceeded by too much; by what that scales all
+// that was made of the old one.
+template <int kTiles>
+__device__ float raise_reference(const Accumulators<kTiles>& s, int m, int r, float scale, float& reference) {
+  float largest = s.c[m][0][2 * r];
+  SHARDIT_UNROLL
+  for (int n = 0; n < kTiles; ++n) largest = fmaxf(largest, fmaxf(s.c[m][n][2 * r], s.c[m][n][2 * r + 1]));
+  largest = largest_of_quad(largest);
+  const float before = reference;
+  if ((largest - before) * scale > kSlack) reference = largest;
+  return ptx::exp2_approximate((before - reference) * scale);
+}
+
+template <int kDepthTiles>
+__device__ void shrink(Accumulators<kDepthTiles>& out, RunningSoftmax& softmax, const float (&factor)[2][2]) {
   SHARDIT_UNROLL
   for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
   for (int r = 0; r < 2; ++r) {
-    float largest = softmax.largest[m][r];
+    softmax.sum[m][r] *= factor[m][r];
     SHARDIT_UNROLL
-    for (int n = 0; n < kTiles; ++n) largest = fmaxf(largest, fmaxf(s.c[m][n][2 * r], s.c[m][n][2 * r + 1]));
-    largest = largest_of_quad(largest);
-    const float shrink = ptx::exp2_approximate((softmax.largest[m][r] - largest) * scale);
-    softmax.largest[m][r] = largest;
-    const float shift = -largest * scale;
-    float sum = softmax.sum[m][r] * shrink;
+    for (int d = 0; d < kDepthTiles; ++d) {
+      out.c[m][d][2 * r] *= factor[m][r];
+      out.c[m][d][2 * r + 1] *= factor[m][r];
+    }
+  }
+}
+
+// Turns products into exp(l - reference); scales out and sum where a reference rose, which is rare after the first
+// tile.
+template <int kTiles, int kDepthTiles>
+__device__ void exponentiate(Accumulators<kTiles>& s, RunningSoftmax& softmax, Accumulators<kDepthTiles>& out,
+                             float scale) {
+  float factor[2][2];
+  bool rose = false;
+  SHARDIT_UNROLL
+  for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    factor[m][r] = raise_reference(s, m, r, scale, softmax.reference[m][r]);
+    rose |= factor[m][r] != 1;
+  }
+  if (__any_sync(0xffffffffu, rose)) shrink(out, softmax, factor);
+  SHARDIT_UNROLL
+  for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+  for (int r = 0; r < 2; ++r) {
+    const float shift = -softmax.reference[m][r] * scale;
     SHARDIT_UNROLL
     for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
     for (int i = 2 * r; i < 2 * r + 2; ++i) {
       s.c[m][n][i] = ptx::exp2_approximate(fmaf(s.c[m][n][i], scale, shift));
-      sum += s.c[m][n][i];
+      softmax.sum[m][r] += s.c[m][n][i];
     }
-    softmax.sum[m][r] = sum;
-    SHARDIT_UNROLL
-    for (int d = 0; d < kDepthTiles; ++d) SHARDIT_UNROLL
-    for (int i = 2 * r; i < 2 * r + 2; ++i) out.c[m][d][i] *= shrink;
   }
 }
 
@@ -58,7 +86,7 @@ __device__ inline void finish(const RunningSoftmax& softmax, float scale, float*
     for (int r = 0; r < 2; ++r) {
       const float sum = sum_of_quad(softmax.sum[m][r]);
       factor[m][r] = 1.0f / sum;
-      if (lane % 4 == 0) lse[16 * m + 8 * r + lane / 4] = fmaf(softmax.largest[m][r], scale, logf(sum));
+      if (lane % 4 == 0) lse[16 * m + 8 * r + lane / 4] = fmaf(softmax.reference[m][r], scale, logf(sum));
     }
 }
 
@@ -93,7 +121,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attention_forward(TensorSiz
   out.clear();
   RunningSoftmax softmax;
   for (int m = 0; m < 2; ++m)
-    for (int r = 0; r < 2; ++r) softmax.largest[m][r] = -INFINITY, softmax.sum[m][r] = 0;
+    for (int r = 0; r < 2; ++r) softmax.reference[m][r] = -INFINITY, softmax.sum[m][r] = 0;
   const float scale = z.scale * kLog2E;
   SHARDIT_KEEP_LOOP
   for (int tile = 0; tile < kTokens / kKeys; ++tile) {

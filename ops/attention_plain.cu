@@ -122,7 +122,8 @@ __global__ void __launch_bounds__(kPlainThreads) plain_query_gradient(Sizes z, B
 
 // dk and dv of one key, and its sum of dl over the queries.
 template <typename T>
-__global__ void __launch_bounds__(kPlainThreads) plain_key_gradient(Sizes z, Backward a, const float* delta, float* sums) {
+__global__ void __launch_bounds__(kPlainThreads)
+    plain_key_gradient(Sizes z, Backward a, const float* delta, float* sums) {
   SHARDIT_DYNAMIC_SHARED(float, p);
   float* const dl = p + z.tokens;
   const int j = blockIdx.x;
@@ -176,7 +177,8 @@ __global__ void __launch_bounds__(kPlainThreads) plain_bias_gradient(Sizes z, Ba
   for (int image = 0; image < z.images; ++image) {
     const Head<T> head(z, a.qkv, a.qkv_time, a.bias, blockIdx.y, image);
     for_all(pairs, [&](int pair) {  // the key stands (row, column) before the query
-      const int key_row = pair / columns + (row < 0 ? -row : 0), key_column = pair % columns + (column < 0 ? -column : 0);
+      const int key_row = pair / columns + (row < 0 ? -row : 0),
+                key_column = pair % columns + (column < 0 ? -column : 0);
       const int j = key_row * w + key_column, i = j + row * w + column;
       const float p = expf(head.logit(i, j) - a.lse[head.row_at(i)]);
       sum += p * (head.dp(static_cast<const T*>(a.dout), i, j) - delta[head.row_at(i)]);
@@ -187,7 +189,8 @@ __global__ void __launch_bounds__(kPlainThreads) plain_bias_gradient(Sizes z, Ba
 }
 
 template <typename T> void launch_forward(const Sizes& z, const Forward& a, void* stream) {
-  launch(plain_forward<T>, dim3(z.tokens, z.heads, z.images), dim3(kPlainThreads), z.tokens * sizeof(float), stream, z, a);
+  launch(plain_forward<T>, dim3(z.tokens, z.heads, z.images), dim3(kPlainThreads), z.tokens * sizeof(float), stream, z,
+         a);
 }
 
 template <typename T> void launch_backward(const Sizes& z, const Backward& a, void* stream) {

@@ -285,7 +285,7 @@ template <typename T> struct Case {
 
   Forward forward() const { return {qkv.as<T>(), time.as<T>(), bias.as<T>(), out.as<T>(), lse.as<float>()}; }
   Backward backward() const {
-    return {dout.as<T>(), qkv.as<T>(),  time.as<T>(),  bias.as<T>(),       lse.as<float>(),
+    return {dout.as<T>(), qkv.as<T>(),  time.as<T>(),  bias.as<T>(),      lse.as<float>(),
             out.as<T>(),  dqkv.as<T>(), dtime.as<T>(), dbias.as<float>(), workspace.as<std::byte>()};
   }
 
@@ -316,9 +316,10 @@ template <typename T> void check(Case<T>& c, Result& result) {
   Buffer p(8 * pairs), dl(8 * pairs), out(8 * c.elements), lse(8 * c.tokens * z.heads), dqkv(24 * c.elements),
       dtime(24 * z.images * z.channels()), dbias(int64_t{8} * z.table() * z.heads);
   dbias.fill(0);
-  compute_reference<T>({z, c.qkv.template as<T>(), c.time.template as<T>(), c.bias.template as<T>(), c.dout.template as<T>()},
-                       {p.as<double>(), dl.as<double>(), out.as<double>(), lse.as<double>(), dqkv.as<double>(),
-                        dtime.as<double>(), dbias.as<double>()});
+  compute_reference<T>(
+      {z, c.qkv.template as<T>(), c.time.template as<T>(), c.bias.template as<T>(), c.dout.template as<T>()},
+      {p.as<double>(), dl.as<double>(), out.as<double>(), lse.as<double>(), dqkv.as<double>(), dtime.as<double>(),
+       dbias.as<double>()});
   Error* e = result.errors;
   *e++ = error_of(c.out.template get<T>(), out.get<double>(), 1, 1, 0);
   *e++ = error_of(c.lse.template get<float>(), lse.get<double>(), 1, 1, 0);
@@ -393,9 +394,11 @@ void print(const Result& r) {
   for (int i = 0; i < kErrors; ++i) std::printf(" %s %.1e", kNames[i], r.errors[i].relative);
   std::printf("\n");
   if (r.us.forward > 0)
-    std::printf("%-24s forward %.1f us %.0f TFLOP/s | backward %.1f us %.0f TFLOP/s (by query %.1f, by key %.1f, sums %.1f us)\n",
-                "", r.us.forward, tflops(r.z, 4, r.us.forward), r.us.backward, tflops(r.z, 10, r.us.backward),
-                r.us.by_query, r.us.by_key, r.us.sums);
+    std::printf(
+        "%-24s forward %.1f us %.0f TFLOP/s | backward %.1f us %.0f TFLOP/s (by query %.1f, by key %.1f, sums %.1f "
+        "us)\n",
+        "", r.us.forward, tflops(r.z, 4, r.us.forward), r.us.backward, tflops(r.z, 10, r.us.backward), r.us.by_query,
+        r.us.by_key, r.us.sums);
   for (const auto& [name, us] : r.variants) {
     const bool forward = name.starts_with("forward");
     std::printf("%-24s   %-28s %8.1f us  %.0f TFLOP/s of %s\n", "", name.c_str(), us, tflops(r.z, forward ? 4 : 6, us),
@@ -413,9 +416,10 @@ std::string json_of(const Result& r) {
                   r.errors[i].relative);
     text += piece;
   }
-  std::snprintf(piece, sizeof piece,
-                "}, \"forward_us\": %.2f, \"backward_us\": %.2f, \"by_query_us\": %.2f, \"by_key_us\": %.2f, \"sums_us\": %.2f",
-                r.us.forward, r.us.backward, r.us.by_query, r.us.by_key, r.us.sums);
+  std::snprintf(
+      piece, sizeof piece,
+      "}, \"forward_us\": %.2f, \"backward_us\": %.2f, \"by_query_us\": %.2f, \"by_key_us\": %.2f, \"sums_us\": %.2f",
+      r.us.forward, r.us.backward, r.us.by_query, r.us.by_key, r.us.sums);
   text += piece;
   text += ", \"variants_us\": {";
   for (size_t i = 0; i < r.variants.size(); ++i) {
@@ -466,9 +470,12 @@ int main(int argc, char** argv) {
   bool variants = false;
   std::string json;
   for (int i = 1; i < argc; ++i) {
-    if (!std::strcmp(argv[i], "--variants")) variants = true;
-    else if (!std::strcmp(argv[i], "--json") && i + 1 < argc) json = argv[++i];
-    else return std::fprintf(stderr, "usage: attention_bench [--variants] [--json FILE]\n"), 2;
+    if (!std::strcmp(argv[i], "--variants"))
+      variants = true;
+    else if (!std::strcmp(argv[i], "--json") && i + 1 < argc)
+      json = argv[++i];
+    else
+      return std::fprintf(stderr, "usage: attention_bench [--variants] [--json FILE]\n"), 2;
   }
   try {
     return shardit::run(variants, json);
