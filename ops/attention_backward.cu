@@ -22,47 +22,38 @@ template <int W> inline constexpr int kPartialRows = Workspace::bias_rows(W);
 
 // ---- by queries ----------------------------------------------------------------------------------------------------
 
-// Where a warp turns 8 x 8 matrices into sums along their diagonals, one matrix for each difference of 8-token units of
-// image columns, with an empty one at either end. 72 numbers apart, so that the 32 diagonals that a warp sums at a time
-// meet 32 banks.
+// Where a warp sums numbers along diagonals: for each difference of image rows 8 rows (of a unit of 8 queries) of 2 W +
+// 8 columns, which count from W below the row's unit: 8-token units side by side, an empty one at either end.
 template <int W> struct DiagonalMemory {
-  static constexpr int kCount = 2 * (W / 8) + 1, kApart = 72;
-  static constexpr int kRowCount = Relative<W, kTile / 8>::kRowCount;
-  float numbers[kRowCount * kCount * kApart];
-
-  __device__ float* matrix(int y, int u) { return numbers + (y * kCount + u) * kApart; }
+  static constexpr int kColumns = 2 * W + 8, kUnits = kColumns / 8, kRowCount = Relative<W, kTile / 8>::kRowCount;
+  struct alignas(8) Pair {
+    float first, second;
+  };
+  alignas(8) float numbers[kRowCount * 8 * kColumns];
 
   __device__ void clear(int lane) {
     SHARDIT_KEEP_LOOP
-    for (int i = lane; i < kRowCount * kCount * kApart; i += 32) numbers[i] = 0;
+    for (int i = lane; i < kRowCount * 8 * kColumns; i += 32) numbers[i] = 0;
   }
 
   // table[y][d] += the sum of what stands d - (W - 1) image columns apart; `table`: rows of 2 W - 1.
   __device__ void add_to(float* table, const Relative<W, kTile / 8>& sums, int lane) {
     constexpr int kWidth = 2 * W - 1, kSteps = (kWidth + 31) / 32;
+    float* const pairs = numbers + lane / 4 * kColumns + lane % 4 * 2;
     SHARDIT_UNROLL
     for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
-    for (int u = 0; u < kCount - 2; ++u) {
-      float* pair = matrix(y, u + 1) + 2 * lane;  // row lane / 4, columns 2 (lane % 4) and the next
-      pair[0] = sums.of[y][u][0];
-      pair[1] = sums.of[y][u][1];
-    }
+    for (int u = 0; u < kUnits - 2; ++u)
+      *reinterpret_cast<Pair*>(pairs + 8 * (y * kColumns + u + 1)) = {sums.of[y][u][0], sums.of[y][u][1]};
     __syncwarp();
-    float sum[kRowCount][kSteps] = {};
-    SHARDIT_UNROLL
-    for (int row = 0; row < 8; ++row) {
-      // Diagonal d meets row `row` in column d + 1 + row, counted from the first matrix's first.
-      const int column = lane + 1 + row;
-      const float* from = matrix(0, column / 8) + 8 * row + column % 8;
-      SHARDIT_UNROLL
-      for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
-      for (int step = 0; step < kSteps; ++step) sum[y][step] += from[(y * kCount + 32 / 8 * step) * kApart];
-    }
     SHARDIT_UNROLL
     for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
     for (int step = 0; step < kSteps; ++step) {
       const int d = lane + 32 * step;
-      if (d < kWidth) table[y * kWidth + d] += sum[y][step];
+      const float* const diagonal = numbers + d + 1;
+      float sum = 0;
+      SHARDIT_UNROLL
+      for (int row = 0; row < 8; ++row) sum += diagonal[(8 * y + row) * kColumns + row];
+      if (d < kWidth) table[y * kWidth + d] += sum;
     }
     __syncwarp();
   }
@@ -146,7 +137,8 @@ template <int D, int W> __device__ void store_partial_bias(const QueryMemory<D, 
   }
 }
 
-template <int D, int W, bool kHeld>
+// kHeldQuery, kHeldDout: their fragments stay in registers.
+template <int D, int W, bool kHeldQuery, bool kHeldDout>
 __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSizes z, Backward a, Workspace w) {
   constexpr int kTokens = W * W, kBlocks = kTokens / kBlockRows;
   SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
@@ -197,7 +189,8 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   }
   sum_columns<D>(dout, memory.dtime[warp][1], lane);
 
-  const LeftOperand<D, kHeld> query_rows(queries, lane), dout_rows(dout, lane);
+  const LeftOperand<D, kHeldQuery> query_rows(queries, lane);
+  const LeftOperand<D, kHeldDout> dout_rows(dout, lane);
   Accumulators<D / 8> dq;
   dq.clear();
   SHARDIT_KEEP_LOOP
@@ -370,9 +363,10 @@ template <int D, int W> __global__ void sum_partial_time(TensorSizes z, const fl
 }  // namespace
 
 // The three parts in their order.
-template <int D, int W, bool kHeld> void query_gradient_as(const Sizes& z, const Backward& a, void* stream) {
-  launch(attention_query_gradient<D, W, kHeld>, dim3(W * W / kBlockRows, z.heads, z.images), dim3(kThreads),
-         sizeof(QueryMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
+template <int D, int W, bool kHeldQuery, bool kHeldDout>
+void query_gradient_as(const Sizes& z, const Backward& a, void* stream) {
+  launch(attention_query_gradient<D, W, kHeldQuery, kHeldDout>, dim3(W * W / kBlockRows, z.heads, z.images),
+         dim3(kThreads), sizeof(QueryMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
 }
 
 template <int D, int W> void key_gradient_as(const Sizes& z, const Backward& a, void* stream) {
@@ -392,7 +386,7 @@ template <int D, int W> void sum_partials_as(const Sizes& z, const Backward& a, 
 
 void tensor_backward(const Sizes& z, const Backward& a, void* stream) {
   visit_tensor_shapes(z, [&]<int D, int W>() {
-    query_gradient_as<D, W, false>(z, a, stream);
+    query_gradient_as<D, W, true, false>(z, a, stream);
     key_gradient_as<D, W>(z, a, stream);
     sum_partials_as<D, W>(z, a, stream);
   });

@@ -10,6 +10,8 @@
 
 #include "core/dtype.h"
 #include "core/host_device.h"
+#include "core/shape.h"
+#include "ops/attention.h"
 
 namespace shardit::attention_device {
 
@@ -19,6 +21,17 @@ struct Sizes {
   SHARDIT_HOST_DEVICE int channels() const { return heads * depth; }
   SHARDIT_HOST_DEVICE int table() const { return (2 * window - 1) * (2 * window - 1); }  // relative positions
 };
+
+// Of qkv (B, N, 3C).
+inline Sizes sizes_of(const Shape& qkv, int heads, DType type) {
+  const auto tokens = static_cast<int>(qkv[1]);
+  return {static_cast<int>(qkv[0]),
+          tokens,
+          static_cast<int>(side_of(tokens)),
+          heads,
+          static_cast<int>(qkv[2] / 3 / heads),
+          type};
+}
 
 struct Forward {
   const void *qkv, *qkv_time, *bias;  // (B, N, 3C), (B, 3C), ((2w-1)^2, H)

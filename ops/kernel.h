@@ -84,6 +84,10 @@ template <typename F> void map_elements2(const KernelArgs& k, F&& f) {
   });
 }
 
+// Declares a device kernel's entry, for a card's `cuda`; its .cu file defines it. Null in a program that does not link
+// the device kernels.
+#define DEVICE_KERNEL(name) [[gnu::weak]] void name(const KernelArgs& k, void* stream)
+
 // Shape rules and costs that many cards share.
 inline std::vector<Type> same_as_first(const NodeTypes& n) { return {n.in[0]}; }
 template <int kFlopsPerElement> Cost pointwise_cost(const NodeTypes& n) {

@@ -344,8 +344,9 @@ void time_variants(const Sizes& z, const Forward& f, const Backward& b, Result& 
     add("forward keys=32 2/SM", [&] { tensor_forward_as<D, W, 32, false, 2>(z, f, nullptr); });
     add("forward keys=32 held 2/SM", [&] { tensor_forward_as<D, W, 32, true, 2>(z, f, nullptr); });
     add("forward keys=32 3/SM", [&] { tensor_forward_as<D, W, 32, false, 3>(z, f, nullptr); });
-    add("by query", [&] { query_gradient_as<D, W, false>(z, b, nullptr); });
-    add("by query held", [&] { query_gradient_as<D, W, true>(z, b, nullptr); });
+    add("by query", [&] { query_gradient_as<D, W, false, false>(z, b, nullptr); });
+    add("by query, q held", [&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
+    add("by query, q and dout held", [&] { query_gradient_as<D, W, true, true>(z, b, nullptr); });
   });
 }
 
@@ -358,7 +359,7 @@ template <typename T> void measure(Case<T>& c, bool variants, Result& result) {
   result.us.backward = median_us([&] { attention_device::backward(z, b, nullptr); });
   if (!on_tensor_cores(z)) return;
   visit_tensor_shapes(z, [&]<int D, int W>() {
-    result.us.by_query = median_us([&] { query_gradient_as<D, W, false>(z, b, nullptr); });
+    result.us.by_query = median_us([&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
     result.us.by_key = median_us([&] { key_gradient_as<D, W>(z, b, nullptr); });
     result.us.sums = median_us([&] { sum_partials_as<D, W>(z, b, nullptr); });
   });
