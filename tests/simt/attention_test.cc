@@ -16,7 +16,7 @@ using namespace attention_device;
 template <typename T> class Aligned {  // full of NaNs, or of given numbers
  public:
   explicit Aligned(int64_t n) : n_(n), data_(new (std::align_val_t{64}) T[n]) {
-    std::memset(data_, 0xff, n * sizeof(T));
+    std::memset(static_cast<void*>(data_), 0xff, n * sizeof(T));
   }
   explicit Aligned(const Numbers& numbers) : Aligned(static_cast<int64_t>(numbers.size())) {
     for (int64_t i = 0; i < n_; ++i) data_[i] = T(static_cast<float>(numbers[i]));
@@ -89,7 +89,14 @@ Sizes sizes(int images, int window, int heads, int depth) {
   return {images, window * window, window, heads, depth, DType::kBF16};
 }
 
+std::string shape_name(const testing::TestParamInfo<Sizes>& info) {
+  const Sizes& z = info.param;
+  return "B" + std::to_string(z.images) + "N" + std::to_string(z.tokens) + "H" + std::to_string(z.heads) + "D" +
+         std::to_string(z.depth);
+}
+
 class TensorAttention : public testing::TestWithParam<Sizes> {};
+class TensorAttentionOrder : public testing::TestWithParam<Sizes> {};
 
 TEST_P(TensorAttention, IsNearDoublePrecision) {
   const Sizes z = GetParam();
@@ -104,7 +111,7 @@ TEST_P(TensorAttention, IsNearDoublePrecision) {
   }
 }
 
-TEST_P(TensorAttention, NoOrderOfThreadsChangesABit) {
+TEST_P(TensorAttentionOrder, ChangesNoBit) {
   const Sizes z = GetParam();
   const auto in = operands(z);
   const auto ascending = on_device(z, in, 0);
@@ -112,12 +119,9 @@ TEST_P(TensorAttention, NoOrderOfThreadsChangesABit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttention,
-                         testing::Values(sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72)),
-                         [](const auto& info) {
-                           const Sizes& z = info.param;
-                           return "B" + std::to_string(z.images) + "N" + std::to_string(z.tokens) + "H" +
-                                  std::to_string(z.heads) + "D" + std::to_string(z.depth);
-                         });
+                         testing::Values(sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72)), shape_name);
+INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttentionOrder, testing::Values(sizes(1, 16, 2, 72), sizes(1, 16, 1, 64)),
+                         shape_name);
 
 }  // namespace
 }  // namespace shardit
