@@ -2,13 +2,14 @@
 #
 #   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
 #   make test    install what is missing, build, run the tests
+#   make bundle  gpu_sweep with its libraries in build-bundle/bundle, to be copied to a machine with a GPU and run there
 #   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores
 #
 # JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: install build test soak demo sanitize sanitize-asan sanitize-tsan clean
+.PHONY: install build test soak demo sanitize sanitize-asan sanitize-tsan bundle clean
 
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
@@ -87,7 +88,13 @@ sanitize-tsan: install
 	$(call step,run the tests of threads under it,\
 	  cd build-tsan && ctest -j 2 --output-on-failure -R '$(THREAD_TESTS)')
 
+# For other machines than this one, so without the instructions that only this one may have.
+bundle: install
+	$(call step,build for other machines,\
+	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3,gpu_sweep))
+	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle)
+
 clean:
-	$(call step,remove what was built,rm -rf build build-asan build-tsan)
+	$(call step,remove what was built,rm -rf build build-asan build-tsan build-bundle)
 
 , := ,

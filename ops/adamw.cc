@@ -6,6 +6,8 @@
 // Bound by bytes: each of p, m, v, e is read once and written once, the gradient read once. A tile is worked chunk by
 // chunk, so that the EMAs and the compute copy find the new p in the first-level cache. Where the norm is not finite
 // nothing changes; the compute copy is then the weight as it stands.
+#include "ops/adamw.h"
+
 #include "core/error.h"
 #include "core/layout.h"
 #include "ops/kernel.h"
@@ -13,10 +15,13 @@
 #include "ops/text.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(adamw_cuda);
+DEVICE_KERNEL(adamw_copy_cuda);
+
 namespace {
 
-enum Input : int { kMaster, kM, kV, kGradient, kNorm, kNumbers, kFirstEma };
-enum Number : int { kLr, kBias1, kBias2, kFirstDecay };
+using namespace adamw_operands;
 
 template <typename T> struct Coefficients {
   T clip, beta1, rest1, beta2, rest2, shrink, step, root_bias2, eps;
@@ -124,17 +129,25 @@ Cost adamw_cost(const NodeTypes& n) {
           .bytes = streamed(n)};
 }
 
-template <bool with_copy> Samples adamw_samples() {
+template <bool with_copy> Sample adamw_sample(int emas) {
   const Type flat = {DType::kF32, {3 * kChunk}};
-  return {{.in = {flat, flat, flat, flat, flat, flat, {DType::kF64, {3}}, {DType::kF64, {5}}},
-           .build =
-               [](const std::vector<Value>& v) {
-                 AdamWAttrs a;
-                 a.weight_decay = 0.1;
-                 a.emas = 2;
-                 return adamw({v[0], v[1], v[2], {v[3], v[4]}}, v[5], v[6], v[7], a, with_copy);
-               },
-           .positive = {2, 6, 7}}};
+  std::vector<Type> in = {flat, flat, flat, flat, {DType::kF64, {3}}, {DType::kF64, {kFirstDecay + emas}}};
+  in.insert(in.end(), static_cast<size_t>(emas), flat);
+  return {.in = in,
+          .build =
+              [emas](const std::vector<Value>& v) {
+                AdamWAttrs a;
+                a.weight_decay = 0.1;
+                a.emas = emas;
+                const std::vector<Value> ema(v.begin() + kFirstEma, v.end());
+                return adamw({v[kMaster], v[kM], v[kV], ema}, v[kGradient], v[kNorm], v[kNumbers], a, with_copy);
+              },
+          .positive = {kV, kNorm, kNumbers}};
+}
+
+template <bool with_copy> Samples adamw_samples() {
+  return {adamw_sample<with_copy>(0), adamw_sample<with_copy>(1), adamw_sample<with_copy>(2),
+          adamw_sample<with_copy>(4)};
 }
 
 template <bool with_copy> OpCard make_card(const char* name, std::vector<Role> out_roles) {
@@ -145,6 +158,7 @@ template <bool with_copy> OpCard make_card(const char* name, std::vector<Role> o
       .in_roles = {Role::kExact, Role::kExact, Role::kExact, Role::kExact, Role::kFixed, Role::kFixed, Role::kExact},
       .out_roles = std::move(out_roles),
       .cpu = adamw_cpu<with_copy>,
+      .cuda = with_copy ? adamw_copy_cuda : adamw_cuda,
       .alias = adamw_updates<with_copy>,
       .samples = adamw_samples<with_copy>};
 }

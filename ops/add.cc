@@ -5,6 +5,11 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(add_cuda);
+DEVICE_KERNEL(sum_leading_cuda);
+DEVICE_KERNEL(residual_stream_cuda);
+
 namespace {
 
 struct SumAttrs : Attrs {
@@ -94,6 +99,7 @@ const OpCard add_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kAny},
     .cpu = add_cpu,
+    .cuda = add_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}};
@@ -124,6 +130,7 @@ const OpCard sum_leading_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kWeightGradient},
     .cpu = sum_leading_cpu,
+    .cuda = sum_leading_cuda,
     .workspace = sum_workspace,
     .samples =
         [] {
@@ -144,6 +151,7 @@ const OpCard residual_stream_card = {
         [](const KernelArgs& k) {
           if (k.in[0].data != k.out[0].data) map_elements(k, [](auto x) { return x; });
         },
+    .cuda = residual_stream_cuda,
     .alias =
         [](const NodeTypes& n) {
           return n.in[0] == n.out[0] ? std::vector{Alias{Alias::kView, 0, 0}} : std::vector<Alias>{};

@@ -7,6 +7,8 @@
 
 namespace shardit {
 
+DEVICE_KERNEL(cast_cuda);
+
 DType Precision::of(Role role, DType as_built) const {
   if (!is_floating(as_built)) return as_built;
   switch (role) {
@@ -113,6 +115,7 @@ const OpCard cast_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kFixed},
     .cpu = cast_cpu,
+    .cuda = cast_cuda,
     .samples =
         [] {
           return Samples{

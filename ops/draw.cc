@@ -1,25 +1,19 @@
 // Keyed draws: values of core/random.h for a batch of global sample numbers, the same bits as its scalar functions.
 // Normals are drawn a few hundred Philox blocks at a time, in loops over blocks that the compiler vectorises.
+#include "ops/draw.h"
+
 #include "ops/images.h"
 #include "ops/ops.h"
-#include "ops/text.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(sample_ids_cuda);
+DEVICE_KERNEL(draw_normal_cuda);
+DEVICE_KERNEL(draw_integer_cuda);
+DEVICE_KERNEL(drop_labels_cuda);
+DEVICE_KERNEL(image_to_real_cuda);
+
 namespace {
-
-struct DrawAttrs : Attrs {
-  Shape per_image;
-  int64_t n = 0;  // draw_integer: exclusive upper end; drop_labels: the null label; sample_ids: the count
-  double probability = 0;
-  uint64_t seed = 0;
-  Purpose purpose = Purpose::kNoise;
-
-  Philox philox() const { return Philox(seed, purpose); }
-  std::string text() const override {
-    return per_image.str() + " n=" + std::to_string(n) + " p=" + text_of(probability) +
-           " seed=" + std::to_string(seed) + " purpose=" + std::to_string(static_cast<int>(purpose));
-  }
-};
 
 void sample_ids_cpu(const KernelArgs& k) {
   const int64_t* counters = k.in[0].as<int64_t>();
@@ -143,6 +137,7 @@ const OpCard sample_ids_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = sample_ids_cpu,
+    .cuda = sample_ids_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kI64, {2}}},
@@ -158,6 +153,7 @@ const OpCard draw_normal_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kExact},
     .cpu = draw_normal_cpu,
+    .cuda = draw_normal_cuda,
     .samples =
         [] {
           const auto build = [](const std::vector<Value>& v) {
@@ -175,6 +171,7 @@ const OpCard draw_integer_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = draw_integer_cpu,
+    .cuda = draw_integer_cuda,
     .samples =
         [] {
           return Samples{{.in = {kSampleIds},
@@ -195,6 +192,7 @@ const OpCard drop_labels_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = drop_labels_cpu,
+    .cuda = drop_labels_cuda,
     .samples =
         [] {
           return Samples{{.in = {kSampleIds, kSampleIds},
@@ -213,6 +211,7 @@ const OpCard image_to_real_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kExact},
     .cpu = image_to_real_cpu,
+    .cuda = image_to_real_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kU8, {2, 16, 8, 3}}},

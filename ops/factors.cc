@@ -4,6 +4,10 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(scale_cuda);
+DEVICE_KERNEL(mix_cuda);
+
 namespace {
 
 void scale_cpu(const KernelArgs& k) {
@@ -108,6 +112,7 @@ const OpCard scale_card = {
     .in_roles = {Role::kExact, Role::kAny},
     .out_roles = {Role::kExact},
     .cpu = scale_cpu,
+    .cuda = scale_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}};
@@ -131,6 +136,7 @@ const OpCard mix_card = {
     .in_roles = {Role::kExact, Role::kAny, Role::kExact, Role::kAny},
     .out_roles = {Role::kExact},
     .cpu = mix_cpu,
+    .cuda = mix_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}, Alias{Alias::kReuse, 3, 0}};

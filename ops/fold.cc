@@ -4,21 +4,18 @@
 // added as it is. Up to `group` terms there is one group and the inner sum is the result.
 //
 // Rounds bring the terms in order, each as many as there are ranks, so the order does not depend on their number.
+#include "ops/fold.h"
+
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 
 namespace shardit {
-namespace {
 
-struct FoldAttrs : Attrs {
-  FoldOrder order;
-  std::string text() const override {
-    std::string text = std::to_string(order.terms) + " in groups of " + std::to_string(order.group);
-    if (order.per_round > 1) text += ", " + std::to_string(order.per_round) + " a round";
-    return text;
-  }
-};
+DEVICE_KERNEL(fold_cuda);
+DEVICE_KERNEL(sum_groups_cuda);
+
+namespace {
 
 // sum = first ? x : sum + x
 template <typename S, typename X> void accumulate(bool first, const X* x, S* sum, int64_t n) {
@@ -113,6 +110,7 @@ const OpCard fold_card = {
     .in_roles = {Role::kAny, Role::kFixed, Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = fold_cpu,
+    .cuda = fold_cuda,
     .alias = fold_updates,
     .samples =
         [] {
@@ -143,6 +141,7 @@ const OpCard sum_groups_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kExact},
     .cpu = sum_groups_cpu,
+    .cuda = sum_groups_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {6 * 5000}}},

@@ -5,6 +5,10 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(gelu_cuda);
+DEVICE_KERNEL(gelu_grad_cuda);
+
 namespace {
 
 void gelu_cpu(const KernelArgs& k) {
@@ -25,6 +29,7 @@ const OpCard gelu_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = gelu_cpu,
+    .cuda = gelu_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}};
@@ -42,6 +47,7 @@ const OpCard gelu_grad_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = gelu_grad_cpu,
+    .cuda = gelu_grad_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}};

@@ -9,45 +9,18 @@
 //     order; the highest takes 2^24 chunks.
 #include "core/error.h"
 #include "ops/kernel.h"
+#include "ops/limbs.h"
 #include "ops/ops.h"
-#include "ops/text.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(square_sum_cuda);
+DEVICE_KERNEL(sum_limbs_cuda);
+DEVICE_KERNEL(gradient_norm_cuda);
+
 namespace {
 
-constexpr int kLimbBits = 48;
-constexpr double kLimb = 0x1p48, kTooLarge = 0x1p38;
-constexpr int64_t kLimbs = 3, kFlag = 3;
 const Type kLimbType = {DType::kI64, {kLimbs + 1}};
-
-struct Limbs {
-  int64_t at[kLimbs + 1] = {};
-
-  void carry() {
-    for (int i = 0; i < 2; ++i) {
-      at[i + 1] += at[i] >> kLimbBits;
-      at[i] &= (int64_t{1} << kLimbBits) - 1;
-    }
-  }
-  void add(const int64_t* other) {
-    for (int i = 0; i <= kLimbs; ++i) at[i] += other[i];
-    carry();
-  }
-  void add(double sum) {
-    if (!(sum < kTooLarge)) {
-      ++at[kFlag];
-      return;
-    }
-    const double whole = std::floor(sum), middle = (sum - whole) * kLimb, middle_whole = std::floor(middle);
-    at[2] += static_cast<int64_t>(whole);
-    at[1] += static_cast<int64_t>(middle_whole);
-    at[0] += static_cast<int64_t>(std::nearbyint((middle - middle_whole) * kLimb));
-    carry();
-  }
-  double value() const {
-    return static_cast<double>(at[2]) + (static_cast<double>(at[1]) + static_cast<double>(at[0]) / kLimb) / kLimb;
-  }
-};
 
 // kLanes interleaved sums, then the lanes in halves.
 template <typename T> double chunk_square_sum(const T* x) {
@@ -85,11 +58,6 @@ void square_sum_cpu(const KernelArgs& k) {
   for (int64_t i = 0; i < tiles; ++i) sum.add(partial[i].at);
   std::copy_n(sum.at, kLimbs + 1, k.out[0].as<int64_t>());
 }
-
-struct ClipAttrs : Attrs {
-  double clip = 0;
-  std::string text() const override { return text_of(clip); }
-};
 
 Limbs sum_of(std::span<const TensorRef> all) {
   Limbs sum;
@@ -135,6 +103,7 @@ const OpCard square_sum_card = {
     .in_roles = {Role::kExact},
     .out_roles = {Role::kFixed},
     .cpu = square_sum_cpu,
+    .cuda = square_sum_cuda,
     .workspace = square_sum_workspace,
     .samples =
         [] {  // read through the norm: the lowest limbs of fp32 and fp64 inputs have nothing in common
@@ -154,6 +123,7 @@ const OpCard sum_limbs_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = [](const KernelArgs& k) { std::copy_n(sum_of(k.in).at, kLimbs + 1, k.out[0].as<int64_t>()); },
+    .cuda = sum_limbs_cuda,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {kChunk}}, {DType::kF32, {2 * kChunk}}}, .build = [](auto& v) {
@@ -173,6 +143,7 @@ const OpCard gradient_norm_card = {
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
     .cpu = gradient_norm_cpu,
+    .cuda = gradient_norm_cuda,
     .samples =
         [] {
           return Samples{

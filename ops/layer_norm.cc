@@ -1,18 +1,19 @@
 // Layer norm over the innermost axis, without affine part: y = (x - mean) * rstd, rstd = 1 / sqrt(var + epsilon).
 //   dx = rstd * (dy - mean(dy) - y * mean(dy * y))
 // The variance is a second pass over the row, which is in the first-level cache by then. Bound by bytes.
+#include "ops/layer_norm.h"
+
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 #include "ops/vector.h"
 
 namespace shardit {
-namespace {
 
-struct NormAttrs : Attrs {
-  double epsilon = 0;
-  std::string text() const override { return "epsilon " + std::to_string(epsilon); }
-};
+DEVICE_KERNEL(layer_norm_cuda);
+DEVICE_KERNEL(layer_norm_grad_cuda);
+
+namespace {
 
 // The sum over i < n of term(i), where term gives a vector of lanes i, i + 1, …: whole vectors in two alternating
 // sums, then the rest, then over the lanes.
@@ -142,13 +143,16 @@ const OpCard layer_norm_card = {
     .in_roles = {Role::kStream},
     .out_roles = {Role::kCompute, Role::kExact, Role::kExact},
     .cpu = layer_norm_cpu,
+    .cuda = layer_norm_cuda,
     .samples =
         [] {
           const auto build = [](const std::vector<Value>& v) { return layer_norm(v[0], 1e-6); };
           return Samples{
               {.in = {{DType::kF32, {5, 7, 24}}}, .build = build, .no_output_gradient = {1, 2}},
               {.in = {{DType::kF32, {3, 97}}}, .build = build, .no_output_gradient = {1, 2}},
-              {.in = {{DType::kF32, {700, 64}}}, .build = build, .no_output_gradient = {1, 2}}};  // several tiles
+              {.in = {{DType::kF32, {700, 64}}}, .build = build, .no_output_gradient = {1, 2}},  // several tiles
+              {.in = {{DType::kF32, {3, 1152}}}, .build = build, .no_output_gradient = {1, 2}},
+              {.in = {{DType::kF32, {2, 2600}}}, .build = build, .no_output_gradient = {1, 2}}};  // registers' limit
         },
 };
 
@@ -159,6 +163,7 @@ const OpCard layer_norm_grad_card = {
     .in_roles = {Role::kCompute, Role::kStream, Role::kExact, Role::kExact},
     .out_roles = {Role::kStream},
     .cpu = layer_norm_grad_cpu,
+    .cuda = layer_norm_grad_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}};

@@ -1,18 +1,19 @@
 // mean_squared_error: per image, the mean over the image of (pred - target)^2; and the weighted sum over images.
 //   d loss / d pred = 2 (pred - target) / n,  d loss / d target = the same with the sides exchanged
 // Terms and sums are fp64, in the order of image_sums.
+#include "ops/loss.h"
+
 #include "ops/images.h"
 #include "ops/ops.h"
-#include "ops/text.h"
 
 namespace shardit {
-namespace {
 
-struct WeightAttrs : Attrs {
-  double weight = 1;
-  int64_t count = 0;
-  std::string text() const override { return text_of(weight) + (count ? " x " + std::to_string(count) : ""); }
-};
+DEVICE_KERNEL(mean_squared_error_cuda);
+DEVICE_KERNEL(mean_squared_error_grad_cuda);
+DEVICE_KERNEL(weighted_sum_cuda);
+DEVICE_KERNEL(expand_scalar_cuda);
+
+namespace {
 
 std::shared_ptr<WeightAttrs> weight_of(double weight, int64_t count) {
   auto attrs = std::make_shared<WeightAttrs>();
@@ -103,6 +104,7 @@ const OpCard mean_squared_error_card = {
     .in_roles = {Role::kAny},
     .out_roles = {Role::kExact},
     .cpu = mean_squared_error_cpu,
+    .cuda = mean_squared_error_cuda,
     .workspace = [](const NodeTypes& n, int) { return image_sums_workspace(n.in[0].shape); },
     .samples =
         [] {
@@ -122,6 +124,7 @@ const OpCard mean_squared_error_grad_card = {
     .in_roles = {Role::kAny, Role::kAny, Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = mean_squared_error_grad_cpu,
+    .cuda = mean_squared_error_grad_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}, Alias{Alias::kReuse, 1, 0}};
@@ -146,6 +149,7 @@ const OpCard weighted_sum_card = {
     .in_roles = {Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = weighted_sum_cpu,
+    .cuda = weighted_sum_cuda,
     .samples =
         [] {
           return Samples{
@@ -164,6 +168,7 @@ const OpCard expand_scalar_card = {
     .in_roles = {Role::kExact},
     .out_roles = {Role::kExact},
     .cpu = expand_scalar_cpu,
+    .cuda = expand_scalar_cuda,
 };
 
 Value mean_squared_error(Value pred, Value target) { return pred.graph->add1(mean_squared_error_card, {pred, target}); }

@@ -4,6 +4,10 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(silu_cuda);
+DEVICE_KERNEL(silu_grad_cuda);
+
 namespace {
 
 template <typename T> T silu_slope(T x) {
@@ -21,6 +25,7 @@ const OpCard silu_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = [](const KernelArgs& k) { map_elements(k, [](auto x) { return x * sigmoid_of(x); }); },
+    .cuda = silu_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 0, 0}};
@@ -38,6 +43,7 @@ const OpCard silu_grad_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = [](const KernelArgs& k) { map_elements2(k, [](auto x, auto dy) { return dy * silu_slope(x); }); },
+    .cuda = silu_grad_cuda,
     .alias =
         [](const NodeTypes&) {
           return std::vector{Alias{Alias::kReuse, 1, 0}};

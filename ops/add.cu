@@ -1,0 +1,81 @@
+// y = a + b, b perhaps broadcast over a's first axes, and the adjoint. Bound by bytes. Bit-equal to the CPU:
+// sum_leading adds in the same order, rows of a block, then blocks.
+#include "ops/device_map.h"
+
+namespace shardit {
+namespace {
+
+struct Sum {
+  __device__ float operator()(float a, float b) const { return a + b; }
+};
+
+struct Same {
+  __device__ float operator()(float x) const { return x; }
+};
+
+constexpr int64_t kRows = 128;  // of a block: as in add.cc, whose card plans the scratch
+constexpr int kThreads = 128;
+
+// partial[block][column] = the sum over the block's rows. A thread has one column pack.
+template <int V, typename X>
+__global__ void __launch_bounds__(kThreads) sum_rows(const X* x, float* partial, int64_t rows, int64_t columns) {
+  const int64_t pack = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (pack >= columns / V) return;
+  const int64_t first = blockIdx.y * kRows, end = first + kRows < rows ? first + kRows : rows;
+  float sum[V] = {};
+#pragma unroll 8
+  for (int64_t r = first; r < end; ++r) {
+    const device::Pack<X, V> row = device::load<V>(x + r * columns, pack);
+#pragma unroll
+    for (int j = 0; j < V; ++j) sum[j] += row[j];
+  }
+  float* to = partial + int64_t{blockIdx.y} * columns + pack * V;
+#pragma unroll
+  for (int j = 0; j < V; ++j) to[j] = sum[j];
+}
+
+template <typename Y>
+__global__ void __launch_bounds__(kThreads) sum_blocks(const float* partial, Y* y, int64_t blocks, int64_t columns) {
+  const int64_t column = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (column >= columns) return;
+  float sum = partial[column];
+#pragma unroll 8
+  for (int64_t b = 1; b < blocks; ++b) sum += partial[b * columns + column];
+  y[column] = Y(sum);
+}
+
+}  // namespace
+
+void add_cuda(const KernelArgs& k, void* stream) {
+  const int64_t n = k.out[0].numel(), inner = k.in[1].numel();
+  if (inner == n) return device::map_elements2(k, stream, Sum{});
+  device::visit(k.in[0].dtype(), k.in[1].dtype(), k.out[0].dtype(), [&]<typename A, typename B, typename Y>(A, B, Y) {
+    device::visit_pack<A, B, Y>({inner}, {k.in[0].data, k.in[1].data, k.out[0].data}, [&](auto v) {
+      device::map<v>(stream, Sum{}, k.out[0].as<Y>(), n, device::Stream<A>{k.in[0].as<A>()},
+                     device::Repeated<B>{k.in[1].as<B>(), static_cast<uint32_t>(inner / v)});
+    });
+  });
+}
+
+void sum_leading_cuda(const KernelArgs& k, void* stream) {
+  const int64_t columns = k.out[0].numel(), rows = k.in[0].numel() / columns, blocks = device::blocks_for(rows, kRows);
+  auto* partial = reinterpret_cast<float*>(k.workspace);
+  CHECK_LE(blocks, 65535) << "sum_leading: a sum over " << rows << " rows";
+  device::visit(k.in[0].dtype(), [&]<typename X>(X) {
+    device::visit_pack<X>({columns}, {k.in[0].data}, [&](auto v) {
+      launch(sum_rows<v, X>,
+             dim3(static_cast<unsigned>(device::blocks_for(columns / v, kThreads)), static_cast<unsigned>(blocks)),
+             kThreads, 0, stream, k.in[0].as<X>(), partial, rows, columns);
+    });
+  });
+  device::visit(k.out[0].dtype(), [&]<typename Y>(Y) {
+    launch(sum_blocks<Y>, static_cast<unsigned>(device::blocks_for(columns, kThreads)), kThreads, 0, stream, partial,
+           k.out[0].as<Y>(), blocks, columns);
+  });
+}
+
+void residual_stream_cuda(const KernelArgs& k, void* stream) {
+  if (k.in[0].data != k.out[0].data) device::map_elements(k, stream, Same{});
+}
+
+}  // namespace shardit
