@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cuda_error.h"
 #include "ops/attention_backward.cu"
 #include "ops/attention_forward.cu"
 
@@ -98,7 +99,7 @@ template <typename T> struct Image {
 };
 
 __device__ double sum_of_block(double x) {
-  __shared__ double shared[128];
+  SHARDIT_SHARED(double, shared, [128]);
   __syncthreads();
   shared[threadIdx.x] = x;
   __syncthreads();
@@ -190,10 +191,10 @@ template <typename T> __global__ void reference_bias(Problem problem, Reference 
 template <typename T> void compute_reference(const Problem& problem, const Reference& r) {
   const Sizes& z = problem.z;
   for (int image = 0; image < z.images; ++image) {
-    reference_rows<T><<<dim3(z.tokens, z.heads), 128>>>(problem, r, image);
-    reference_columns<T><<<dim3(z.tokens, z.heads), 128>>>(problem, r, image);
-    reference_time<T><<<z.heads, 128>>>(problem, r, image);
-    reference_bias<T><<<dim3(z.table(), z.heads), 128>>>(problem, r, image);
+    launch(reference_rows<T>, dim3(z.tokens, z.heads), dim3(128), 0, nullptr, problem, r, image);
+    launch(reference_columns<T>, dim3(z.tokens, z.heads), dim3(128), 0, nullptr, problem, r, image);
+    launch(reference_time<T>, dim3(z.heads), dim3(128), 0, nullptr, problem, r, image);
+    launch(reference_bias<T>, dim3(z.table(), z.heads), dim3(128), 0, nullptr, problem, r, image);
   }
   SHARDIT_CUDA(cudaDeviceSynchronize());
 }
@@ -279,8 +280,8 @@ template <typename T> struct Case {
   }
 
   static void draw(const Buffer& buffer, int64_t n, uint64_t seed, float deviation) {
-    draw_normals<<<static_cast<unsigned>((n + 255) / 256), 256>>>(buffer.as<T>(), n, seed, deviation);
-    SHARDIT_CUDA(cudaGetLastError());
+    launch(draw_normals<T>, dim3(static_cast<unsigned>((n + 255) / 256)), dim3(256), 0, nullptr, buffer.as<T>(), n,
+           seed, deviation);
   }
 
   Forward forward() const { return {qkv.as<T>(), time.as<T>(), bias.as<T>(), out.as<T>(), lse.as<float>()}; }
