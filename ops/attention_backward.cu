@@ -70,6 +70,9 @@ template <int D, int W> struct QueryMemory {
   float dtime[kWarps][2][D];
 };
 
+constexpr size_t kSharedOfSm = 228 << 10, kSharedReserved = 1 << 10;  // sm_90; the latter in each block
+static_assert(2 * (sizeof(QueryMemory<72, 32>) + kSharedReserved) <= kSharedOfSm, "two blocks share an SM");
+
 // delta of one row per lane: dout (out - v_t).
 template <int D> __device__ float delta_of_row(const BF16* dout, const BF16* out, const BF16* value_time) {
   float sum = 0;
