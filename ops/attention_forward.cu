@@ -156,7 +156,7 @@ void tensor_forward_as(const Sizes& z, const Forward& a, void* stream) {
 }
 
 void tensor_forward(const Sizes& z, const Forward& a, void* stream) {
-  visit_tensor_shapes(z, [&]<int D, int W>() { tensor_forward_as<D, W, 64, false, 2>(z, a, stream); });
+  visit_tensor_shapes(z, [&]<int D, int W>() { tensor_forward_as<D, W, 64, true, 2>(z, a, stream); });
 }
 
 }  // namespace shardit::attention_device
