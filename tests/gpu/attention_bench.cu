@@ -259,7 +259,7 @@ template <typename T> struct Case {
   int64_t tokens, elements;  // B N, B N C
   Buffer qkv, time, bias, dout, out, lse, dqkv, dtime, dbias, workspace;
 
-  Case(const Sizes& z, uint64_t seed)
+  Case(const Sizes& z, uint64_t seed, float bias_deviation)
       : z(z),
         tokens(int64_t{z.images} * z.tokens),
         elements(tokens * z.channels()),
@@ -275,7 +275,7 @@ template <typename T> struct Case {
         workspace(Workspace(z, nullptr).bytes) {
     draw(qkv, 3 * elements, seed, 1);
     draw(time, 3 * z.images * z.channels(), seed + (1ull << 40), 0.7f);
-    draw(bias, int64_t{z.table()} * z.heads, seed + (2ull << 40), 1);
+    draw(bias, int64_t{z.table()} * z.heads, seed + (2ull << 40), bias_deviation);
     draw(dout, elements, seed + (3ull << 40), 1);
   }
 
@@ -306,9 +306,10 @@ template <typename T> struct Case {
 };
 
 // bf16: q + q_t, p, dl and the results are rounded, 1.1e-3 each in the root mean square, a few of them in a row, and an
-// element by up to 4e-3. fp32: exponentials of logits of size 10, sums of a thousand terms.
+// element by up to 4e-3; with large biases dl is a small difference. fp32: exponentials of logits of size 10, sums of a
+// thousand terms.
 bool near(DType type, const Error& e) {
-  return type == DType::kBF16 ? e.relative < 1e-2 && e.largest < 3e-2 : e.relative < 1e-5 && e.largest < 3e-5;
+  return type == DType::kBF16 ? e.relative < 1.5e-2 && e.largest < 3e-2 : e.relative < 1e-5 && e.largest < 3e-5;
 }
 
 template <typename T> void check(Case<T>& c, Result& result) {
@@ -369,7 +370,7 @@ template <typename T> void measure(Case<T>& c, bool variants, Result& result) {
 
 template <typename T> Result run_case(const Sizes& z, uint64_t seed, bool timed, bool variants) {
   Result result{z};
-  Case<T> c(z, seed);
+  Case<T> c(z, seed, timed ? 1 : 5);  // large biases, so that the running softmax must change its reference
   const std::vector<char> first = c.run(0xff);
   result.equal = first == c.run(0x5a);
   check(c, result);
