@@ -3,6 +3,9 @@
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(attention_cuda);
+
 namespace {
 
 using namespace attention_tile;
@@ -79,12 +82,14 @@ const OpCard attention_card = {
     .shape = attention_shape,
     .grad =
         [](const GradArgs& g) {
-          return attention_grad(g.dout[0], g.in[0], g.in[1], g.in[2], g.out[1], g.attr<AttentionAttrs>().heads);
+          return attention_grad(g.dout[0], g.in[0], g.in[1], g.in[2], g.out[0], g.out[1],
+                                g.attr<AttentionAttrs>().heads);
         },
     .cost = [](const NodeTypes& n) { return attention_cost(n, n.in_shape(0), 2, 25); },
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute, Role::kExact},
     .cpu = attention_cpu,
+    .cuda = attention_cuda,
     .workspace = attention_workspace,
     .samples =
         [] {

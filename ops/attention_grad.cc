@@ -1,8 +1,13 @@
-// The backward pass of attention; formulas and tiles are in attention_tile.h.
+// The backward pass of attention; formulas and tiles are in attention_tile.h. The inputs are dout, qkv, qkv_time, bias,
+// out, lse. The CPU has whole rows of p and dp at hand and takes delta from them; the GPU takes it from dout and out.
+#include "ops/attention_device.h"
 #include "ops/attention_tile.h"
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(attention_grad_cuda);
+
 namespace {
 
 using namespace attention_tile;
@@ -56,7 +61,7 @@ void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int
   const int64_t at = image * z.tokens * z.channels + head * z.depth;
   const T* dout = k.in[0].as<T>() + at;
   const int64_t next_image = z.tokens * z.channels;
-  const S* lse = k.in[4].as<S>() + (image * z.heads + head) * z.tokens;
+  const S* lse = k.in[5].as<S>() + (image * z.heads + head) * z.tokens;
   const S scale = S(1) / std::sqrt(static_cast<S>(z.depth)), *no_shift = nullptr;
   const int64_t grain = z.block_rows();
 
@@ -141,13 +146,19 @@ std::vector<Type> attention_grad_shape(const NodeTypes& n) {
   const Shape& qkv = n.in_shape(1);
   const Shape out{qkv[0], qkv[1], qkv[2] / 3};
   REQUIRE(n.in_shape(0) == out, "attention_grad: dout is " + n.in_shape(0).str() + ", expected " + out.str());
+  REQUIRE(n.in_shape(4) == out, "attention_grad: out is " + n.in_shape(4).str() + ", expected " + out.str());
   return {n.real_of(qkv), n.real_of(n.in_shape(2)), n.real_of(n.in_shape(3))};
 }
 
+// For either device, where the program has both.
 int64_t attention_grad_workspace(const NodeTypes& n, int threads) {
   const Sizes z = sizes_of(n.in_shape(1), n.attr<AttentionAttrs>().heads);
-  if (n.in[1].dtype == DType::kF64) return partial_bytes<double>(z) + threads * scratch_bytes<double>(z, true);
-  return partial_bytes<float>(z) + threads * scratch_bytes<float>(z, true);
+  const DType type = n.in[1].dtype;
+  if (type == DType::kF64) return partial_bytes<double>(z) + threads * scratch_bytes<double>(z, true);
+  const int64_t cpu = partial_bytes<float>(z) + threads * scratch_bytes<float>(z, true);
+  if (!attention_grad_cuda) return cpu;
+  return std::max(cpu,
+                  attention_device::Workspace(attention_device::sizes_of(n.in_shape(1), z.heads, type), nullptr).bytes);
 }
 
 }  // namespace
@@ -156,16 +167,17 @@ const OpCard attention_grad_card = {
     .name = "attention_grad",
     .shape = attention_grad_shape,
     .cost = [](const NodeTypes& n) { return attention_cost(n, n.in_shape(1), 5, 30); },
-    .in_roles = {Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kExact},
+    .in_roles = {Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kCompute, Role::kExact},
     .out_roles = {Role::kCompute, Role::kCompute, Role::kWeightGradient},
     .cpu = attention_grad_cpu,
+    .cuda = attention_grad_cuda,
     .workspace = attention_grad_workspace,
 };
 
-std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value lse, int heads) {
+std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value out, Value lse, int heads) {
   auto attrs = std::make_shared<AttentionAttrs>();
   attrs->heads = heads;
-  return qkv.graph->add(attention_grad_card, {dout, qkv, qkv_time, bias, lse}, attrs);
+  return qkv.graph->add(attention_grad_card, {dout, qkv, qkv_time, bias, out, lse}, attrs);
 }
 
 }  // namespace shardit

@@ -15,16 +15,12 @@
 #include <limits>
 
 #include "core/error.h"
+#include "ops/attention.h"
 #include "ops/kernel.h"
 #include "ops/math.h"
 #include "ops/small_matmul.h"
 
 namespace shardit::attention_tile {
-
-struct AttentionAttrs : Attrs {
-  int heads = 1;
-  std::string text() const override { return "heads " + std::to_string(heads); }
-};
 
 struct Sizes {
   int64_t images, tokens, channels, heads, depth;                        // depth: channels of a head
@@ -44,11 +40,6 @@ struct Sizes {
   int64_t group() const { return std::max<int64_t>(1, std::min<int64_t>(8, images * heads / 64)); }
   int64_t groups() const { return tile_count(images, group()); }
 };
-
-inline int64_t side_of(int64_t tokens) {
-  int64_t w = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(tokens))));
-  return w * w == tokens ? w : -1;
-}
 
 inline Sizes sizes_of(const Shape& qkv, int heads) {
   const int64_t channels = qkv[2] / 3;

@@ -72,8 +72,8 @@ Value layer_norm_grad(Value dy, Value x, Value mean, Value rstd);
 //   out (B, N, C) = softmax((q + q_t) k^T / sqrt(D) + bias) (v + v_t);  lse (B, H, N): log of each row's sum.
 // k_t is left out: it shifts all logits of a row alike, so it cannot change the softmax (its gradient is zero).
 std::vector<Value> attention(Value qkv, Value qkv_time, Value bias, int heads);
-// Results: d qkv, d qkv_time, d bias.
-std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value lse, int heads);
+// out and lse: the forward results. Results: d qkv, d qkv_time, d bias.
+std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value out, Value lse, int heads);
 
 // Images (B, S, S, c) <-> tokens (B, (S/p)^2, p*p*c). The order of a token's features:
 enum class PatchOrder { kChannelFirst, kChannelLast };  // (c, row, column): conv weights; (row, column, c): final layer

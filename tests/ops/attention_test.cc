@@ -86,7 +86,7 @@ TEST_P(Attention, TheKeyPartOfTheTimeTokenChangesNoBit) {
 Formula gradient_of(const Problem& p) {
   return [heads = p.heads](const std::vector<Value>& v) {
     const auto out = attention(v[0], v[1], v[2], heads);
-    return attention_grad(v[3], v[0], v[1], v[2], out[1], heads);
+    return attention_grad(v[3], v[0], v[1], v[2], out[0], out[1], heads);
   };
 }
 
@@ -153,7 +153,7 @@ TEST(AttentionShapes, NoHeadsTimesTokensSquaredIsEverPlanned) {
   const Value qkv = in("qkv", {kImages, kTokens, 3 * kChannels}), time = in("time", {kImages, 3 * kChannels}),
               bias = in("bias", {63 * 63, kHeads});
   const auto out = attention(qkv, time, bias, kHeads);
-  attention_grad(out[0], qkv, time, bias, out[1], kHeads);
+  attention_grad(out[0], qkv, time, bias, out[0], out[1], kHeads);
   const MemoryPlan plan = compile({{"g", g}}, 2).memory;
   const int64_t logits_of_an_image = kHeads * kTokens * kTokens * 4;  // 64 MiB
   EXPECT_GT(plan.workspace_bytes, 0);

@@ -1,0 +1,110 @@
+// Attention on the GPU: sizes, operands and launches, in plain pointers of device memory. Formulas: attention_tile.h.
+//
+// Two ways, chosen by type and shape alone. Tensor cores (attention_forward.cu, attention_backward.cu): bf16, depths of
+// 64 and 72, 16 x 16 or 32 x 32 tokens. All else, fp32 above all: plain kernels (attention_plain.cu), one block per row
+// of logits, made to be right. Sums run in an order that the shape fixes; docs/attention.md has floors and tiles.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/host_device.h"
+#include "core/shape.h"
+#include "ops/attention.h"
+
+namespace shardit::attention_device {
+
+struct Sizes {
+  int images, tokens, window, heads, depth;  // tokens = window^2; depth: channels of a head
+  DType type;                                // kF32 or kBF16: qkv, qkv_time, bias, out and their gradients but dbias
+  SHARDIT_HOST_DEVICE int channels() const { return heads * depth; }
+  SHARDIT_HOST_DEVICE int table() const { return (2 * window - 1) * (2 * window - 1); }  // relative positions
+};
+
+// Of qkv (B, N, 3C).
+inline Sizes sizes_of(const Shape& qkv, int heads, DType type) {
+  const auto tokens = static_cast<int>(qkv[1]);
+  return {static_cast<int>(qkv[0]),
+          tokens,
+          static_cast<int>(side_of(tokens)),
+          heads,
+          static_cast<int>(qkv[2] / 3 / heads),
+          type};
+}
+
+struct Forward {
+  const void *qkv, *qkv_time, *bias;  // (B, N, 3C), (B, 3C), ((2w-1)^2, H)
+  void* out;                          // (B, N, C)
+  float* lse;                         // (B, H, N)
+};
+
+struct Backward {
+  const void *dout, *qkv, *qkv_time, *bias;  // dout (B, N, C)
+  const float* lse;
+  const void* out;
+  void *dqkv, *dqkv_time;
+  float* dbias;
+  std::byte* workspace;  // Workspace::bytes
+};
+
+// The depths and windows with kernels on tensor cores.
+inline bool on_tensor_cores(const Sizes& z) {
+  return z.type == DType::kBF16 && (z.depth == 64 || z.depth == 72) && (z.window == 16 || z.window == 32);
+}
+
+// What the kernels of the backward pass leave for one another; a part that a way does not use is empty.
+struct Workspace {
+  static constexpr int kBlockRows = 128;  // queries of a block on tensor cores: a few whole rows of the image
+
+  // Tensor cores.
+  BF16* query;        // (B, N, C): q + q_t
+  float* statistics;  // (B, H, N, 2): lse log2(e) and delta of a query
+  float* bias;        // (B, H, blocks, rows, 2w - 1): a block's sums of dl, by difference of image rows and columns
+  float* time;        // (B, H, blocks, 2, D): a block's sums of dq / scale and of dout
+  // Plain.
+  float* delta;  // (B, H, N)
+  float* sums;   // (B, H, N): of dl over the queries of a key
+
+  int64_t bytes;
+
+  Workspace(const Sizes& z, std::byte* begin) : bytes(0) {
+    const bool tensor = on_tensor_cores(z);
+    const int64_t heads = int64_t{z.images} * z.heads, rows = heads * z.tokens;
+    const int64_t blocks = tensor ? heads * (z.tokens / kBlockRows) : 0;
+    query = take<BF16>(begin, tensor ? rows * z.depth : 0);
+    statistics = take<float>(begin, tensor ? 2 * rows : 0);
+    bias = take<float>(begin, blocks * bias_rows(z.window) * (2 * z.window - 1));
+    time = take<float>(begin, blocks * 2 * z.depth);
+    delta = take<float>(begin, tensor ? 0 : rows);
+    sums = take<float>(begin, tensor ? 0 : rows);
+  }
+
+  // Differences of image rows, from a block's first query and the last key to its last query and the first key.
+  SHARDIT_HOST_DEVICE static constexpr int bias_rows(int window) { return window + kBlockRows / window - 1; }
+
+ private:
+  template <typename T> T* take(std::byte* begin, int64_t count) {
+    T* const taken = reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(begin) + static_cast<uintptr_t>(bytes));
+    bytes += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
+    return taken;
+  }
+};
+
+// ---- the two ways --------------------------------------------------------------------------------------------------
+
+// REQUIRES: on_tensor_cores(z).
+void tensor_forward(const Sizes& z, const Forward& a, void* stream);
+void tensor_backward(const Sizes& z, const Backward& a, void* stream);
+void plain_forward(const Sizes& z, const Forward& a, void* stream);
+void plain_backward(const Sizes& z, const Backward& a, void* stream);
+
+// Pointers are aligned to 16 bytes.
+inline void forward(const Sizes& z, const Forward& a, void* stream) {
+  on_tensor_cores(z) ? tensor_forward(z, a, stream) : plain_forward(z, a, stream);
+}
+inline void backward(const Sizes& z, const Backward& a, void* stream) {
+  on_tensor_cores(z) ? tensor_backward(z, a, stream) : plain_backward(z, a, stream);
+}
+
+}  // namespace shardit::attention_device
