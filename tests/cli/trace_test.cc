@@ -1,4 +1,5 @@
 // `train --trace-steps`: what ran when, on every rank, as Perfetto reads it.
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -49,7 +50,10 @@ TEST(Trace, ShowsEveryLaneOfEveryRankForTheStepsAsked) {
     EXPECT_EQ(count(lanes.at({rank, "compute"}), "cat", "adamw"), 2 * 4) << "embedders, two blocks, final layer";
     EXPECT_EQ(count(lanes.at({rank, "wire"}), "cat", "all_to_all"), 12 * 4);
     EXPECT_EQ(count(lanes.at({rank, "wire"}), "cat", "fold"), 12 * 4);
-    EXPECT_EQ(lanes.count({rank, "loader 0"}), 1u);
+    const auto loads = [&](const auto& lane) {
+      return lane.first.rank == rank && lane.first.name.starts_with("loader");
+    };
+    EXPECT_TRUE(std::any_of(lanes.begin(), lanes.end(), loads)) << "which of its threads loads is left to chance";
   }
 }
 
