@@ -273,10 +273,12 @@ BenchResult run_case(const Case& c, Operands& operands) {
     if (a.kind == Alias::kUpdate) out_refs[a.out].data = in_refs[a.in].data;
   for (TensorRef& out : out_refs)
     if (!out.data) out.data = operands.make_empty(static_cast<size_t>(out.type.bytes()));
-  const int64_t scratch = c.card->workspace ? c.card->workspace(types, 1) : 0;
+  const int64_t scratch = c.card->cuda_workspace ? c.card->cuda_workspace(types) : 0;
+  const auto prepared = c.card->cuda_prepare ? c.card->cuda_prepare(types) : nullptr;
   const KernelArgs args{.in = in_refs,
                         .out = out_refs,
                         .attrs = node.attrs.get(),
+                        .prepared = prepared.get(),
                         .workspace = operands.make_empty(static_cast<size_t>(scratch))};
   const double bytes = c.bytes > 0 ? c.bytes : c.card->cost(types).bytes;
   const BenchResult result{c.name, bytes, median_ms([&] { c.card->cuda(args, nullptr); })};

@@ -25,26 +25,16 @@ struct CardReport {
   std::vector<std::string> failures;
 };
 
-NodeResult run_on_gpu(const NodeCase& c, KernelMemory& memory, Addresses addresses = Addresses::kAligned) {
-  return run_node(
-      c, memory,
-      [&](const KernelArgs& k) {
-        c.node->card->cuda(k, nullptr);
-        SHARDIT_CUDA(cudaDeviceSynchronize());
-      },
-      addresses);
-}
-
 void check(const NodeCase& c, const NodeResult& cpu, KernelMemory& memory, CardReport& report) {
   const auto expect = [&](const std::string& text, const char* where) {
     if (!text.empty()) report.failures.push_back(text + where);
   };
   ++report.nodes;
-  const NodeResult first = run_on_gpu(c, memory);
+  const NodeResult first = run_on_device(c, memory);
   expect(difference(c, cpu, first), "");
-  expect(difference(c, cpu, run_on_gpu(c, memory, Addresses::kShifted)), ", at addresses that do not fit packs");
-  expect(difference(c, cpu, run_on_gpu(c, memory, Addresses::kInPlace)), ", where outputs reuse inputs");
-  if (run_on_gpu(c, memory).out != first.out) report.failures.push_back(c.name + ": a second run gives other bits");
+  expect(difference(c, cpu, run_on_device(c, memory, Addresses::kShifted)), ", at addresses that do not fit packs");
+  expect(difference(c, cpu, run_on_device(c, memory, Addresses::kInPlace)), ", where outputs reuse inputs");
+  if (run_on_device(c, memory).out != first.out) report.failures.push_back(c.name + ": a second run gives other bits");
 }
 
 std::map<std::string, CardReport> sweep(uint64_t seeds) {

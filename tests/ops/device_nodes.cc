@@ -139,18 +139,29 @@ void walk(const Graph& graph, const std::map<std::string, Tensor>& inputs, const
   }
 }
 
-bool uses_libraries(const Graph& graph) {  // whose kernels have tests of their own
-  for (int n = 0; n < graph.node_count(); ++n)
-    if (graph.node(n).card->prepare) return true;
-  return false;
-}
+// What a card has for either kind of device.
+struct Kernel {
+  void (*run)(const OpCard& card, const KernelArgs& k);
+  int64_t (*workspace)(const OpCard& card, const NodeTypes& types);
+  std::unique_ptr<Prepared> (*prepare)(const OpCard& card, const NodeTypes& types);
+};
 
-}  // namespace
+constexpr Kernel kCpuKernel = {
+    .run = [](const OpCard& card, const KernelArgs& k) { card.cpu(k); },
+    .workspace = [](const OpCard& card,
+                    const NodeTypes& types) { return card.workspace ? card.workspace(types, 1) : 0; },
+    .prepare = [](const OpCard& card, const NodeTypes& types) { return card.prepare ? card.prepare(types) : nullptr; },
+};
 
-std::unique_ptr<KernelMemory> host_memory() { return std::make_unique<HostMemory>(); }
+constexpr Kernel kDeviceKernel = {
+    .run = [](const OpCard& card, const KernelArgs& k) { card.cuda(k, nullptr); },
+    .workspace = [](const OpCard& card,
+                    const NodeTypes& types) { return card.cuda_workspace ? card.cuda_workspace(types) : 0; },
+    .prepare = [](const OpCard& card,
+                  const NodeTypes& types) { return card.cuda_prepare ? card.cuda_prepare(types) : nullptr; },
+};
 
-NodeResult run_node(const NodeCase& c, KernelMemory& memory, const std::function<void(const KernelArgs&)>& kernel,
-                    Addresses addresses) {
+NodeResult run_node(const NodeCase& c, KernelMemory& memory, const Kernel& kernel, Addresses addresses) {
   const NodeTypes types = types_of(*c.graph, *c.node);
   const auto shift = [&](const Type& t) {  // whole chunks are a unit's buffer, which the planner aligns
     return addresses == Addresses::kShifted && t.shape.numel() % kChunk != 0 ? size_of(t.dtype) : 0;
@@ -174,12 +185,19 @@ NodeResult run_node(const NodeCase& c, KernelMemory& memory, const std::function
     if (a.kind == Alias::kUpdate || reuse) written[a.in] = true;
     if (a.kind == Alias::kPlace) memory.copy_in(out_at[a.out] + offset, c.in[a.in].data(), c.in[a.in].size());
   }
-  const auto scratch = static_cast<size_t>(c.node->card->workspace ? c.node->card->workspace(types, 1) : 0);
-  const Operand workspace(memory, scratch, 0);
+  const OpCard& card = *c.node->card;
+  const Operand workspace(memory, static_cast<size_t>(kernel.workspace(card, types)), 0);
+  const auto prepared = kernel.prepare(card, types);
 
   Pool pool(1);
   const auto in_refs = refs(*c.graph, c.node->in, in_at), out_refs = refs(*c.graph, c.node->out, out_at);
-  kernel({.in = in_refs, .out = out_refs, .attrs = c.node->attrs.get(), .workspace = workspace.data(), .pool = &pool});
+  kernel.run(card, {.in = in_refs,
+                    .out = out_refs,
+                    .attrs = c.node->attrs.get(),
+                    .prepared = prepared.get(),
+                    .workspace = workspace.data(),
+                    .pool = &pool});
+  memory.wait();
 
   NodeResult result;
   for (size_t o = 0; o < types.out.size(); ++o) {
@@ -196,9 +214,14 @@ NodeResult run_node(const NodeCase& c, KernelMemory& memory, const std::function
   return result;
 }
 
-NodeResult run_on_cpu(const NodeCase& c) {
-  return run_node(c, *host_memory(), [&](const KernelArgs& k) { c.node->card->cpu(k); });
+}  // namespace
+
+std::unique_ptr<KernelMemory> host_memory() { return std::make_unique<HostMemory>(); }
+
+NodeResult run_on_device(const NodeCase& c, KernelMemory& memory, Addresses addresses) {
+  return run_node(c, memory, kDeviceKernel, addresses);
 }
+NodeResult run_on_cpu(const NodeCase& c) { return run_node(c, *host_memory(), kCpuKernel, Addresses::kAligned); }
 
 void for_device_nodes(const OpCard& card, uint64_t seed,
                       const std::function<void(const NodeCase&, const NodeResult&)>& f) {
@@ -214,7 +237,6 @@ void for_device_nodes(const OpCard& card, uint64_t seed,
     for (size_t i = 0; i < in.size(); ++i) inputs["in" + std::to_string(i)] = in[i];
     for (size_t i = 0; i < g.weights.size(); ++i) inputs["weight" + std::to_string(i)] = g.weights[i];
     const std::string of = std::string(", sample ") + std::to_string(number++) + " of " + card.name;
-    if (uses_libraries(g.built->graph)) continue;
     walk(g.built->graph, inputs, "fp32" + of, f);
     walk(apply_precision(g.built->graph, bf16), inputs, "bf16" + of, f);
     walk(apply_precision(g.built->graph, mixed), inputs, "bf16 beside fp32" + of, f);

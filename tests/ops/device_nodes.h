@@ -24,7 +24,8 @@ class KernelMemory {
   virtual std::byte* allocate(size_t bytes) = 0;  // on a multiple of 256
   virtual void release(std::byte* memory) = 0;
   virtual void copy_in(std::byte* to, const std::byte* from, size_t bytes) = 0;
-  virtual void copy_out(std::byte* to, const std::byte* from, size_t bytes) = 0;  // after all kernels
+  virtual void wait() {}  // until kernels are done; throws what they failed with
+  virtual void copy_out(std::byte* to, const std::byte* from, size_t bytes) = 0;
 };
 std::unique_ptr<KernelMemory> host_memory();
 
@@ -44,9 +45,8 @@ struct NodeResult {
 // Shifted: by one element, so that packs do not fit. In place: outputs lie where the card lets them reuse an input.
 enum class Addresses { kAligned, kShifted, kInPlace };
 
-// Runs the node by `kernel`. Outputs and scratch are full of NaNs before, and there are edges around all operands.
-NodeResult run_node(const NodeCase& c, KernelMemory& memory, const std::function<void(const KernelArgs&)>& kernel,
-                    Addresses addresses = Addresses::kAligned);
+// Run the node's kernels. Outputs and scratch are full of NaNs before, and there are edges around all operands.
+NodeResult run_on_device(const NodeCase& c, KernelMemory& memory, Addresses addresses = Addresses::kAligned);
 NodeResult run_on_cpu(const NodeCase& c);
 
 // Calls f(case, what the CPU gives) for each node of the card's samples whose card has a device kernel. `seed` keys the

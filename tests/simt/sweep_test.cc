@@ -14,8 +14,7 @@ class DeviceSweep : public testing::TestWithParam<const OpCard*> {};
 
 NodeResult run_on_shim(const NodeCase& c, uint64_t seed, Addresses addresses) {
   const simt::Order order(seed);
-  return run_node(
-      c, *host_memory(), [&](const KernelArgs& k) { c.node->card->cuda(k, nullptr); }, addresses);
+  return run_on_device(c, *host_memory(), addresses);
 }
 
 TEST_P(DeviceSweep, KernelsMatchTheCpu) {
