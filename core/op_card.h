@@ -125,6 +125,9 @@ struct OpCard {
   Role out_role(size_t i) const { return out_roles[std::min(i, out_roles.size() - 1)]; }
 };
 
+// Whether running the node touches memory: inputs are there, and a window is only another name.
+bool touches_memory(const Graph& graph, const Node& node);
+
 // The bytes of all inputs and outputs, each once: the cost of a streaming kernel.
 double streamed(const NodeTypes& node);
 
