@@ -7,7 +7,7 @@ namespace shardit {
 namespace {
 
 constexpr int64_t kTokens = 32 * 256;  // of a micro-batch: 32 images of 256 tokens or 8 of 1024
-constexpr int kRepeats = 5, kCheckedElements = 256;
+constexpr int kInARow = 10, kRepeats = 5, kCheckedElements = 256;
 
 // A layer's product in one direction; `product` describes it, where an output holds it as it is.
 struct ProductCase {
@@ -132,7 +132,7 @@ bool repeats(const TimedNode& node, Operands& operands) {
 
 ProductResult run_case(const ProductCase& c, Operands& operands) {
   const TimedNode node(c.timed, operands);
-  ProductResult result{c.timed.name, node.cost().matmul_flops, median_ms([&] { node.launch(); })};
+  ProductResult result{c.timed.name, node.cost().matmul_flops, median_ms([&] { node.launch(); }, kInARow)};
   if (c.product) {
     const TensorRef& out = node.out()[c.out];
     result.error = error_of(node, c.product(node.types()), out);
