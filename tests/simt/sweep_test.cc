@@ -31,6 +31,10 @@ TEST_P(DeviceSweep, KernelsMatchTheCpu) {
   });
 }
 
+TEST_P(DeviceSweep, FusedKernelsHaveTheBitsOfTheirExpansion) {
+  EXPECT_EQ(expansion_differences(*GetParam(), 31, *host_memory()), std::vector<std::string>{});
+}
+
 std::string card_name(const testing::TestParamInfo<const OpCard*>& info) { return info.param->name; }
 INSTANTIATE_TEST_SUITE_P(Cards, DeviceSweep, testing::ValuesIn(all_cards()), card_name);
 
