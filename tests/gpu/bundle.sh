@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes a folder that runs on a machine with a GPU, CUDA's libraries and a recent glibc, and nothing else of ours: the
 # programs, stripped, with the shared libraries they need except those of glibc and CUDA; configs, and what is named.
+# The libraries are packed, to be small on their way; a program's first start unpacks them.
 #
 #   tests/gpu/bundle.sh BUILD-FOLDER OUT-FOLDER [GOLDEN.safetensors | IMAGES.gz]…
 set -euo pipefail
@@ -8,12 +9,14 @@ build=$1
 out=$2
 shift 2
 
+rm -rf "$out"
 mkdir -p "$out"/{bin,lib,configs,goldens,data}
 for program in shardit gpu_sweep; do
   strip -o "$out/bin/$program" "$build/$program"
   cat >"$out/$program" <<RUN
 #!/bin/bash
 here=\$(dirname "\$(readlink -f "\$0")")
+[ -d "\$here/lib" ] || tar -xzf "\$here/lib.tar.gz" -C "\$here"
 LD_LIBRARY_PATH=\$here/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}:/usr/local/cuda/lib64 exec "\$here/bin/$program" "\$@"
 RUN
   chmod +x "$out/$program"
@@ -23,6 +26,8 @@ ldd "$build/shardit" "$build/gpu_sweep" | awk '$2 == "=>" && $3 ~ /^\// { print 
   while read -r library; do
     strip -o "$out/lib/$(basename "$library")" "$library"
   done
+tar -czf "$out/lib.tar.gz" -C "$out" lib
+rm -r "$out/lib"
 here=$(dirname "$(readlink -f "$0")")
 cp "$here"/../../configs/*.textproto "$out/configs"
 cp "$here/gpu_check.sh" "$out"
