@@ -98,12 +98,13 @@ resume() {
   train resume-1.log parts "$tiny" --device cuda --set precision.compute=bf16 --steps 17 &&
     train resume-2.log parts "$tiny" --device cuda --set precision.compute=bf16
   same_digest resume "stopped after 17 of 40: digests" cuda-bf16 parts
-  grep -q 'resume proof holds bitwise' "$out/resume-2.log"
-  judge resume "the resume proof" $? "$(grep -o 'resume proof.*' "$out/resume-2.log" | head -n 1)"
+  grep -qs 'resume proof holds bitwise' "$out/resume-2.log"
+  judge resume "the resume proof" $? "$(grep -os 'resume proof.*' "$out/resume-2.log" | head -n 1)"
   fresh other
   cp -r "$out/parts" "$out/other"
   rm -rf "$out"/other/checkpoints/step-00000040
-  train resume-cpu.log other "$tiny" --device cpu --set precision.compute=bf16 --steps 31
+  train resume-cpu.log other "$tiny" --device cpu --set precision.compute=bf16 --steps 31 &&
+    grep -q 'resume proof holds' "$out/resume-cpu.log"
   judge resume "a checkpoint of cuda goes on on cpu" $? "$(grep -o 'resume proof.*' "$out/resume-cpu.log" | cut -c1-60 | head -n 1)"
 }
 
