@@ -123,8 +123,8 @@ class CudaDevice : public Device {
     void* memory = nullptr;
     if (const cudaError_t refused = cudaMallocHost(&memory, bytes); refused != cudaSuccess) {
       (void)cudaGetLastError();
-      throw DeviceError("cannot allocate " + std::to_string(bytes) + " bytes of pinned host memory: " +
-                        cudaGetErrorString(refused));
+      throw DeviceError("cannot allocate " + std::to_string(bytes) +
+                        " bytes of pinned host memory: " + cudaGetErrorString(refused));
     }
     std::memset(memory, 0, bytes);
     return memory;

@@ -30,7 +30,7 @@ class Device {
 
   // What differs on a device apart from the CPU.
   virtual Kernels kernels() const { return Kernels::kCpu; }
-  virtual std::string model() const { return ""; }  // what decides its bits: "NVIDIA H200, sm_90, CUDA 13.0"
+  virtual std::string model() const { return ""; }    // what decides its bits: "NVIDIA H200, sm_90, CUDA 13.0"
   virtual bool host_reaches() const { return true; }  // allocate's memory
   virtual int64_t free_bytes() const { return 0; }    // that allocate can give; 0: those of the machine
   // Zeroed memory of the host that copies reach while the host does something else. REQUIRES: !host_reaches().

@@ -23,9 +23,9 @@ inline constexpr int64_t kAlignment = 256;  // bytes; every buffer starts on a m
 
 struct NamedBuffer {
   BufferClass buffer_class = BufferClass::kActivations;
-  int64_t bytes = 0;   // of one slot
-  int slots = 1;       // 2: double buffered
-  int64_t offset = 0;  // from the arena's start; slot i lies i * slot_stride() further
+  int64_t bytes = 0;         // of one slot
+  int slots = 1;             // 2: double buffered
+  int64_t offset = 0;        // from the arena's start; slot i lies i * slot_stride() further
   int64_t host_offset = -1;  // of its copy from the start of the host's copies, laid out alike; -1: it has none
   int64_t slot_stride() const { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 };

@@ -57,7 +57,8 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
       in_use_(compiled_.memory) {
   CHECK(compiled_.target.kernels == device_.kernels()) << "compiled for another device than " << device_.name();
   CHECK((compiled_.target.copied_on_host == nullptr) == device_.host_reaches())
-      << device_.name() << ": a program has copies on the host exactly where the host does not reach the device's memory";
+      << device_.name()
+      << ": a program has copies on the host exactly where the host does not reach the device's memory";
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
   if (compiled_.memory.host_bytes > 0)

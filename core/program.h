@@ -63,9 +63,9 @@ class Program {
   void upload(const std::string& buffer, const void* host, int64_t bytes, int slot = 0);
   void download(const std::string& buffer, void* host, int64_t bytes, int slot = 0);
 
-  // A buffer's bytes as the host reads and writes them, after all that uses it: the buffer itself where the host reaches
-  // the device's memory; elsewhere its copy in host memory, and then `push` brings what the host wrote to the device,
-  // `pull` what the device made to the host. REQUIRES: the target has a copy of it there.
+  // A buffer's bytes as the host reads and writes them, after all that uses it: the buffer itself where the host
+  // reaches the device's memory; elsewhere its copy in host memory, and then `push` brings what the host wrote to the
+  // device, `pull` what the device made to the host. REQUIRES: the target has a copy of it there.
   void* host_pointer(const std::string& buffer, int slot = 0);
   void push(const std::string& buffer, int slot = 0);
   void pull(const std::string& buffer, int slot = 0);

@@ -27,7 +27,8 @@ struct MemoryLimits {
 };
 
 // Throws UserError if `plan` exceeds parallel.memory_budget_bytes, or where that is 0 what the device has
-// free, on the CPU this rank's part of the machine's memory. The message names the nearest setting that fits on these ranks.
+// free, on the CPU this rank's part of the machine's memory. The message names the nearest setting that fits on these
+// ranks.
 void check_memory(const RunConfig& config, const MemoryPlan& plan, const MemoryLimits& limits);
 
 }  // namespace shardit

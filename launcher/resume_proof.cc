@@ -48,7 +48,8 @@ std::string device_kind_of(const RunState& run) {
 void set_device_kind(RunState& run, const Device& device) {
   const Build build = build_facts();
   run.device_kind = full_name(device);
-  if (device.model().empty()) run.device_kind += " " + build.instruction_set + ", kernels for " + library_instruction_set();
+  if (device.model().empty())
+    run.device_kind += " " + build.instruction_set + ", kernels for " + library_instruction_set();
   for (const auto& [library, version] : build.libraries) run.library_versions[library] = version;
 }
 

@@ -16,9 +16,7 @@ std::string why_no_gpu(int ranks) {
   return ranks == 1 ? "" : "a job of several ranks cannot use GPUs yet";
 }
 
-void require_cuda() {
-  REQUIRE(built_with_cuda(), "device=cuda: this build has no CUDA; use device=cpu");
-}
+void require_cuda() { REQUIRE(built_with_cuda(), "device=cuda: this build has no CUDA; use device=cpu"); }
 
 std::unique_ptr<Device> open_gpu(int ranks) {
   require_cuda();

@@ -19,8 +19,8 @@ struct StateKind {
 };
 std::vector<StateKind> state_kinds(const RunSetup& setup);
 
-// All of these point to the buffers as the host sees them (Program::host_pointer). Where those are copies, `push` brings
-// what was written there to the device, `pull` what the device made to the host.
+// All of these point to the buffers as the host sees them (Program::host_pointer). Where those are copies, `push`
+// brings what was written there to the device, `pull` what the device made to the host.
 void push_state(Program& program, const RunSetup& setup, const StateKind& kind);
 void push_state(Program& program, const RunSetup& setup);  // all kinds
 void pull_state(Program& program, const RunSetup& setup, const StateKind& kind);

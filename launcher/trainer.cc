@@ -97,9 +97,8 @@ class Trainer {
   }
 
   CompiledProgram set_up() {
-    RunDevice opened = options_.open_device
-                           ? RunDevice{options_.open_device(), ""}
-                           : open_device(RunConfig::Device_Name(config_.device()), ranks_.size());
+    RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), ""}
+                                            : open_device(RunConfig::Device_Name(config_.device()), ranks_.size());
     device_ = std::move(opened.device);
     device_note_ = opened.note;
     const Target target = target_of(*device_, pool_.threads());

@@ -65,8 +65,8 @@ int run(const TrainFlags& flags, World& world) {
     if (flags.dump_graph.empty()) return;
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
     const RunSetup setup = make_setup(config, plan_mesh(world.size(), world.rank(), replicas));
-    const std::string text = dump_graph(setup, flags.dump_graph,
-                                        planned_target(RunConfig::Device_Name(config.device()), options.threads));
+    const std::string text =
+        dump_graph(setup, flags.dump_graph, planned_target(RunConfig::Device_Name(config.device()), options.threads));
     if (world.rank() == 0) std::cout << text;
   });
   return flags.dump_graph.empty() ? train(config, options, world) : 0;

@@ -241,9 +241,7 @@ struct Apart {
   Program program;
 
   explicit Apart(std::vector<NamedGraph> graphs) : program(compile(std::move(graphs), apart_target()), device, pool) {}
-  float* host(const std::string& name, int slot = 0) {
-    return static_cast<float*>(program.host_pointer(name, slot));
-  }
+  float* host(const std::string& name, int slot = 0) { return static_cast<float*>(program.host_pointer(name, slot)); }
 };
 
 TEST(ApartMemory, IsFilledAndReadThroughCopies) {

@@ -27,14 +27,16 @@ TEST(RunDevice, OfABuildWithoutCudaIsTheCpu) {
 }
 
 TEST(RunDevice, BatchesAndStateHaveCopiesOnTheHost) {
-  for (const char* name : {"batch.pixels", "validation.time", "master.blocks.0", "adam.v.final_layer", "ema.slow.blocks.1"})
+  for (const char* name :
+       {"batch.pixels", "validation.time", "master.blocks.0", "adam.v.final_layer", "ema.slow.blocks.1"})
     EXPECT_TRUE(copied_on_host(name)) << name;
   for (const char* name : {"param.blocks.0", "grad.blocks.0", "step.loss", "sample.x", "snapshot.master.blocks.0"})
     EXPECT_FALSE(copied_on_host(name)) << name;
 }
 
 TEST(MemoryCheck, ADeviceWithMemoryOfItsOwnIsHeldAgainstWhatItHasFree) {
-  const RunConfig config = parse_config("data { kind: synthetic }  model { depth: 1 hidden_size: 64 num_heads: 2 }", "test");
+  const RunConfig config =
+      parse_config("data { kind: synthetic }  model { depth: 1 hidden_size: 64 num_heads: 2 }", "test");
   const RunSetup setup = make_setup(config);
   Target apart;
   apart.copied_on_host = copied_on_host;

@@ -1,5 +1,5 @@
-// Whole runs on a device with queues and memory of its own, as a GPU has: the launcher reaches nothing that it must not,
-// forgets no copy, and the bits are the CPU's.
+// Whole runs on a device with queues and memory of its own, as a GPU has: the launcher reaches nothing that it must
+// not, forgets no copy, and the bits are the CPU's.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -55,8 +55,9 @@ Outcome outcome_of(const RunConfig& config, On on, const std::vector<int64_t>& s
   return outcome;
 }
 
-const std::vector<std::string> kEverything = {"validation.every_steps=2", "validation.images=6", "sample.every_steps=3",
-                                              "sample.num=3",             "sample.batch=2",      "data.flip=true"};
+const std::vector<std::string> kEverything = {"validation.every_steps=2", "validation.images=6",
+                                              "sample.every_steps=3",     "sample.num=3",
+                                              "sample.batch=2",           "data.flip=true"};
 
 RunConfig config_of(std::vector<std::string> sets) {
   sets.insert(sets.end(), kEverything.begin(), kEverything.end());
