@@ -2,7 +2,8 @@
 #
 #   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
 #   make test    install what is missing, build, run the tests
-#   make bundle  gpu_sweep with its libraries in build-bundle/bundle, to be copied to a machine with a GPU and run there
+#   make bundle  shardit and gpu_sweep with their libraries in build-bundle/bundle, to be copied to a machine with a GPU and
+#                run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
 #   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores
 #
 # JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one.
@@ -13,6 +14,7 @@ SHELL := /bin/bash
 
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
+BUNDLED ?=
 
 PACKAGES := build-essential cmake ninja-build ccache libdnnl-dev libopenmpi-dev openmpi-bin libprotobuf-dev \
   protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libisal-dev \
@@ -91,8 +93,8 @@ sanitize-tsan: install
 # For other machines than this one, so without the instructions that only this one may have.
 bundle: install
 	$(call step,build for other machines,\
-	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3,gpu_sweep))
-	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle)
+	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3,shardit gpu_sweep))
+	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle $(BUNDLED))
 
 clean:
 	$(call step,remove what was built,rm -rf build build-asan build-tsan build-bundle)

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include <glog/logging.h>
 #include "core/device.h"
 #include "core/error.h"
 #include "core/wire_thread.h"
@@ -64,6 +65,9 @@ class CpuDevice : public Device {
 };
 
 }  // namespace
+
+void* Device::allocate_host(size_t) { LOG(FATAL) << name() << ": the host reaches the device's memory"; }
+void Device::release_host(void*, size_t) { LOG(FATAL) << name() << ": the host reaches the device's memory"; }
 
 std::unique_ptr<Device> make_cpu_device(WireRuns wire) { return std::make_unique<CpuDevice>(wire); }
 

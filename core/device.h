@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "core/op_card.h"
 #include "core/stream.h"
+#include "core/target.h"
 #include "core/trace.h"
 
 namespace shardit {
@@ -17,13 +19,23 @@ class Device {
   virtual const char* name() const = 0;
   virtual void* allocate(size_t bytes) = 0;  // zeroed; throws DeviceError with the bytes asked for
   virtual void release(void* memory, size_t bytes) = 0;
-  // `when`, if given, tells when the kernel ran, once it has.
+  // `when`, if given, tells when the kernel ran, once it has and its stream was synchronized.
   virtual void launch(Stream stream, const OpCard& card, const KernelArgs& args, Trace::Span* when) = 0;
+  // The host's bytes may change once a copy in returns, unless they lie in memory of allocate_host.
   virtual void copy_in(Stream stream, void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(Stream stream, void* host, const void* device, size_t bytes) = 0;
   virtual void record(Stream stream, int event) = 0;  // event: a step's index
   virtual void wait(Stream stream, int event) = 0;    // the stream goes on after the event
   virtual void synchronize(Stream stream) = 0;        // the host goes on when the stream is idle
+
+  // What differs on a device apart from the CPU.
+  virtual Kernels kernels() const { return Kernels::kCpu; }
+  virtual std::string model() const { return ""; }    // what decides its bits: "NVIDIA H200, sm_90, CUDA 13.0"
+  virtual bool host_reaches() const { return true; }  // allocate's memory
+  virtual int64_t free_bytes() const { return 0; }    // that allocate can give; 0: those of the machine
+  // Zeroed memory of the host that copies reach while the host does something else. REQUIRES: !host_reaches().
+  virtual void* allocate_host(size_t bytes);
+  virtual void release_host(void* memory, size_t bytes);
 };
 
 // Where the CPU runs what is on the wire stream: on a thread beside the computing one, or in its place in the computing

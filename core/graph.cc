@@ -12,8 +12,8 @@ namespace shardit {
 const Type& Value::type() const { return graph->info(id).type; }
 
 const char* name_of(BufferClass buffer_class) {
-  constexpr const char* kNames[] = {"parameters",  "gradients", "optimizer", "ema",
-                                    "activations", "staging",   "wire",      "workspace"};
+  constexpr const char* kNames[] = {"parameters", "gradients", "optimizer", "ema", "activations",
+                                    "staging",    "wire",      "workspace", "host"};
   return kNames[static_cast<int>(buffer_class)];
 }
 

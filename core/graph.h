@@ -56,7 +56,8 @@ enum class BufferClass : uint8_t {
   kActivations,
   kStaging,
   kWire,
-  kWorkspace
+  kWorkspace,
+  kHostCopies  // in host memory, of buffers that the host fills or reads on a device apart
 };
 const char* name_of(BufferClass buffer_class);
 

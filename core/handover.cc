@@ -8,16 +8,6 @@
 namespace shardit {
 namespace {
 
-// Whether running the node touches memory: inputs are there, and a window is only another name.
-bool touches_memory(const Graph& graph, const Node& node) {
-  if (node.card == &input_card) return false;
-  if (!node.card->alias) return true;
-  const std::vector<Alias> aliases = node.card->alias(types_of(graph, node));
-  size_t windows = 0;
-  for (const Alias& a : aliases) windows += a.kind == Alias::kView;
-  return windows < node.out.size();
-}
-
 class Finder {
  public:
   Finder(const Graph& graph, const Schedule& schedule, const MemoryPlan& plan, int index)

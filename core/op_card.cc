@@ -19,6 +19,15 @@ NodeTypes types_of(const Graph& graph, const Node& node) {
   return types;
 }
 
+bool touches_memory(const Graph& graph, const Node& node) {
+  if (node.card == &input_card) return false;
+  if (!node.card->alias) return true;
+  const std::vector<Alias> aliases = node.card->alias(types_of(graph, node));
+  size_t windows = 0;
+  for (const Alias& a : aliases) windows += a.kind == Alias::kView;
+  return windows < node.out.size();
+}
+
 double streamed(const NodeTypes& node) {
   double bytes = 0;
   for (const Type& t : node.in) bytes += static_cast<double>(t.bytes());

@@ -72,7 +72,7 @@ struct KernelArgs {
   std::span<const TensorRef> in, out;
   const Attrs* attrs = nullptr;
   const Prepared* prepared = nullptr;
-  std::byte* workspace = nullptr;  // card.workspace bytes, 64-byte aligned
+  std::byte* workspace = nullptr;  // the card's scratch, 64-byte aligned
   Pool* pool = nullptr;
 
   template <typename T> const T& attr() const { return static_cast<const T&>(*attrs); }
@@ -111,15 +111,22 @@ struct OpCard {
   void (*cuda)(const KernelArgs&, void* stream) = nullptr;  // null in a build without CUDA
   bool constant = false;  // depends on nothing but its attributes: computed once, before the first run
   std::vector<Alias> (*alias)(const NodeTypes&) = nullptr;
-  int64_t (*workspace)(const NodeTypes&, int threads) = nullptr;  // bytes of scratch
-  Stream stream = Stream::kCompute;
+  // Bytes of scratch, and state made once per node, of the CPU's kernel and of the device's: a program uses those of
+  // the device it runs on.
+  int64_t (*workspace)(const NodeTypes&, int threads) = nullptr;
+  int64_t (*cuda_workspace)(const NodeTypes&) = nullptr;
   std::unique_ptr<Prepared> (*prepare)(const NodeTypes&) = nullptr;
+  std::unique_ptr<Prepared> (*cuda_prepare)(const NodeTypes&) = nullptr;
+  Stream stream = Stream::kCompute;
   std::vector<Value> (*expand)(const std::vector<Value>& in, const Attrs*) = nullptr;  // a fused op in small ops
   Samples (*samples)() = nullptr;
 
   Role in_role(size_t i) const { return in_roles[std::min(i, in_roles.size() - 1)]; }
   Role out_role(size_t i) const { return out_roles[std::min(i, out_roles.size() - 1)]; }
 };
+
+// Whether running the node touches memory: inputs are there, and a window is only another name.
+bool touches_memory(const Graph& graph, const Node& node);
 
 // The bytes of all inputs and outputs, each once: the cost of a streaming kernel.
 double streamed(const NodeTypes& node);

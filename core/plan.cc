@@ -72,10 +72,12 @@ void register_named(const std::vector<Buffer>& buffers, std::map<std::string, Na
 }
 
 // Scratch: nodes of one stream run one after another and share it, whatever their graphs.
-void plan_workspace(const std::vector<ScheduledGraph>& program, int threads, MemoryPlan& plan) {
+void plan_workspace(const std::vector<ScheduledGraph>& program, const Target& target, MemoryPlan& plan) {
   int64_t per_stream[kStreams] = {};
-  const auto scratch_of = [&](const Graph& graph, const Node& node) {
-    return node.card->workspace ? node.card->workspace(types_of(graph, node), threads) : 0;
+  const auto scratch_of = [&](const Graph& graph, const Node& node) -> int64_t {
+    const OpCard& card = *node.card;
+    if (target.kernels == Kernels::kCuda) return card.cuda_workspace ? card.cuda_workspace(types_of(graph, node)) : 0;
+    return card.workspace ? card.workspace(types_of(graph, node), target.threads) : 0;
   };
   for (const auto& [graph, schedule] : program)
     for (const Step& step : schedule->steps) {
@@ -93,6 +95,15 @@ void plan_workspace(const std::vector<ScheduledGraph>& program, int threads, Mem
         workspace[step.node] = plan.workspace_offset + start[static_cast<int>(step.stream)];
   }
   plan.workspace_bytes = start[kStreams];
+}
+
+void plan_host_copies(const Target& target, MemoryPlan& plan) {
+  if (!target.copied_on_host) return;
+  for (auto& [name, buffer] : plan.buffers) {
+    if (!target.copied_on_host(name)) continue;
+    buffer.host_offset = plan.host_bytes;
+    plan.host_bytes += buffer.slots * buffer.slot_stride();
+  }
 }
 
 void share_named(MemoryPlan& plan) {
@@ -142,7 +153,7 @@ std::vector<Place> places_of(const Lifetimes& lifetimes, const Schedule& schedul
 
 }  // namespace
 
-MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) {
+MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, const Target& target) {
   MemoryPlan plan;
   std::vector<Lifetimes> lifetimes;
   int64_t without_the_wire = 0;
@@ -167,8 +178,9 @@ MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads) 
   plan.transient_offset = offset;
   plan.outlasting_offset = offset + plan.transient_bytes;
   plan.workspace_offset = plan.outlasting_offset + plan.outlasting_bytes;
-  plan_workspace(program, threads, plan);
+  plan_workspace(program, target, plan);
   plan.arena_bytes = plan.workspace_offset + plan.workspace_bytes;
+  plan_host_copies(target, plan);
   share_named(plan);
   for (size_t g = 0; g < program.size(); ++g)
     plan.graphs[g].values = places_of(lifetimes[g], *program[g].schedule, plan);
@@ -181,11 +193,12 @@ std::map<BufferClass, int64_t> MemoryPlan::bytes_by_class() const {
   bytes[BufferClass::kActivations] += transient_bytes + outlasting_bytes - wire_bytes;
   if (wire_bytes > 0) bytes[BufferClass::kWire] += wire_bytes;
   bytes[BufferClass::kWorkspace] += workspace_bytes;
+  if (host_bytes > 0) bytes[BufferClass::kHostCopies] += host_bytes;
   return bytes;
 }
 
-std::string describe_plan(const Graph& graph, const Schedule& schedule, int threads) {
-  const MemoryPlan plan = plan_memory({{&graph, &schedule}}, threads);
+std::string describe_plan(const Graph& graph, const Schedule& schedule, const Target& target) {
+  const MemoryPlan plan = plan_memory({{&graph, &schedule}}, target);
   std::string text;
   for (size_t s = 0; s < schedule.steps.size(); ++s) {
     const Step& step = schedule.steps[s];

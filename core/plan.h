@@ -15,6 +15,7 @@
 
 #include "core/graph.h"
 #include "core/schedule.h"
+#include "core/target.h"
 
 namespace shardit {
 
@@ -22,9 +23,10 @@ inline constexpr int64_t kAlignment = 256;  // bytes; every buffer starts on a m
 
 struct NamedBuffer {
   BufferClass buffer_class = BufferClass::kActivations;
-  int64_t bytes = 0;   // of one slot
-  int slots = 1;       // 2: double buffered
-  int64_t offset = 0;  // from the arena's start; slot i lies i * slot_stride() further
+  int64_t bytes = 0;         // of one slot
+  int slots = 1;             // 2: double buffered
+  int64_t offset = 0;        // from the arena's start; slot i lies i * slot_stride() further
+  int64_t host_offset = -1;  // of its copy from the start of the host's copies, laid out alike; -1: it has none
   int64_t slot_stride() const { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 };
 
@@ -56,13 +58,14 @@ struct MemoryPlan {
   int64_t outlasting_offset = 0, outlasting_bytes = 0;
   int64_t workspace_offset = 0, workspace_bytes = 0;
   int64_t arena_bytes = 0;
+  int64_t host_bytes = 0;            // of the copies in host memory, where the target has some
   std::vector<SharedMemory> shared;  // the named buffers in their order, then those that outlast a graph
 
   int shared_index(const std::string& buffer) const {
     return static_cast<int>(std::distance(buffers.begin(), buffers.find(buffer)));
   }
 
-  // What `shardit plan` prints; the sum over classes is arena_bytes.
+  // What `shardit plan` prints; the sum over classes is arena_bytes, and host_bytes on top where there are any.
   std::map<BufferClass, int64_t> bytes_by_class() const;
 };
 
@@ -71,10 +74,9 @@ struct ScheduledGraph {
   const Schedule* schedule;
 };
 
-// `threads`: compute threads per rank, which scale some kernels' scratch.
-MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, int threads);
+MemoryPlan plan_memory(const std::vector<ScheduledGraph>& program, const Target& target);
 
 // One line per step: stream, what it waits for, label, op, and where its outputs lie; for --dump-graph.
-std::string describe_plan(const Graph& graph, const Schedule& schedule, int threads);
+std::string describe_plan(const Graph& graph, const Schedule& schedule, const Target& target);
 
 }  // namespace shardit

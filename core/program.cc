@@ -11,17 +11,42 @@
 
 namespace shardit {
 
-CompiledProgram compile(std::vector<NamedGraph> graphs, int threads) {
+namespace {
+
+std::string full_name(const Node& node) { return node.label + " (" + node.card->name + ")"; }
+
+// What the device says of a node, with the node's name.
+template <typename Work> void naming(const Node& node, Work&& work) {
+  try {
+    work();
+  } catch (const DeviceError& error) {
+    throw DeviceError(full_name(node) + ": " + error.what());
+  }
+}
+
+// A window of other values is only another name for their bytes: it needs no kernel.
+void require_device_kernels(const Graph& graph) {
+  for (int n = 0; n < graph.node_count(); ++n) {
+    const Node& node = graph.node(n);
+    if (!node.card->cuda && touches_memory(graph, node))
+      throw DeviceError(full_name(node) + " has no kernel for GPUs in this build; use device=cpu");
+  }
+}
+
+}  // namespace
+
+CompiledProgram compile(std::vector<NamedGraph> graphs, const Target& target) {
   omp_set_num_threads(1);  // kernels are prepared, and their scratch planned, for single-threaded library calls
-  CompiledProgram result{.graphs = std::move(graphs)};
+  CompiledProgram result{.target = target, .graphs = std::move(graphs)};
   std::vector<ScheduledGraph> scheduled;
   for (const NamedGraph& g : result.graphs) {
     verify(g.graph, g.name);
+    if (target.kernels == Kernels::kCuda) require_device_kernels(g.graph);
     result.schedules.push_back(schedule(g.graph));
   }
   for (size_t i = 0; i < result.graphs.size(); ++i)
     scheduled.push_back({&result.graphs[i].graph, &result.schedules[i]});
-  result.memory = plan_memory(scheduled, threads);
+  result.memory = plan_memory(scheduled, target);
   return result;
 }
 
@@ -30,8 +55,14 @@ Program::Program(CompiledProgram compiled, Device& device, Pool& pool)
       device_(device),
       pool_(pool),
       in_use_(compiled_.memory) {
+  CHECK(compiled_.target.kernels == device_.kernels()) << "compiled for another device than " << device_.name();
+  CHECK((compiled_.target.copied_on_host == nullptr) == device_.host_reaches())
+      << device_.name()
+      << ": a program has copies on the host exactly where the host does not reach the device's memory";
   allocated_bytes_ = std::max<int64_t>(compiled_.memory.arena_bytes, kAlignment);
   arena_ = static_cast<std::byte*>(device_.allocate(static_cast<size_t>(allocated_bytes_)));
+  if (compiled_.memory.host_bytes > 0)
+    host_copies_ = static_cast<std::byte*>(device_.allocate_host(static_cast<size_t>(compiled_.memory.host_bytes)));
   for (size_t g = 0; g < compiled_.graphs.size(); ++g) {
     bind(static_cast<int>(g), events_);
     events_ += 1 + static_cast<int>(compiled_.schedules[g].steps.size());
@@ -43,6 +74,7 @@ Program::~Program() {
   try {
     synchronize();
   } catch (const std::exception&) {}
+  if (host_copies_) device_.release_host(host_copies_, static_cast<size_t>(compiled_.memory.host_bytes));
   device_.release(arena_, static_cast<size_t>(allocated_bytes_));
 }
 
@@ -71,7 +103,11 @@ Program::Launch Program::bind(int g, const Node& node, const Step& step) {
     launch.in[slot] = refs(g, node.in, slot);
     launch.out[slot] = refs(g, node.out, slot);
   }
-  if (node.card->prepare) launch.prepared = node.card->prepare(types_of(compiled_.graphs[g].graph, node));
+  const Graph& graph = compiled_.graphs[g].graph;
+  const bool cuda = compiled_.target.kernels == Kernels::kCuda;
+  launch.runs = !cuda || node.card->cuda;
+  if (const auto prepare = cuda ? node.card->cuda_prepare : node.card->prepare)
+    naming(node, [&] { launch.prepared = prepare(types_of(graph, node)); });
   const int64_t workspace = compiled_.memory.graphs[g].workspace[step.node];
   launch.workspace = workspace < 0 ? nullptr : arena_ + workspace;
   return launch;
@@ -117,14 +153,7 @@ void Program::run(int g, int slot) {
     for (const Handover::Meeting& m : launch.meets)
       in_use_.meet(m.memory, slot, stream, m.writes, [&](InUse::Event event) { wait(stream, event); });
     for (InUse::Event event : launch.waits) wait(stream, in_slot(event, slot));
-    const KernelArgs args{.in = launch.in[slot],
-                          .out = launch.out[slot],
-                          .attrs = launch.node->attrs.get(),
-                          .prepared = launch.prepared.get(),
-                          .workspace = launch.workspace,
-                          .pool = stream == Stream::kCompute ? &pool_ : &wire_pool_};
-    Trace::Span* when = traced() ? &trace_->add(name_of(stream), launch.node->label, launch.node->card->name) : nullptr;
-    device_.launch(stream, *launch.node->card, args, when);
+    if (launch.runs) this->launch(launch, slot);
     if (launch.event >= 0) device_.record(stream, launch.event + slot * events_);
     if (observer_) {
       synchronize();
@@ -134,6 +163,19 @@ void Program::run(int g, int slot) {
   if (run) run->end_ns = Trace::now_ns();
   for (const Leaving& l : bound.leaves)
     in_use_.leave(l.left.memory, slot, l.stream, l.left.writes, in_slot(l.event, slot));
+}
+
+void Program::launch(const Launch& launch, int slot) {
+  const Stream stream = launch.step->stream;
+  const Node& node = *launch.node;
+  const KernelArgs args{.in = launch.in[slot],
+                        .out = launch.out[slot],
+                        .attrs = node.attrs.get(),
+                        .prepared = launch.prepared.get(),
+                        .workspace = launch.workspace,
+                        .pool = stream == Stream::kCompute ? &pool_ : &wire_pool_};
+  Trace::Span* when = traced() ? &trace_->add(name_of(stream), node.label, node.card->name) : nullptr;
+  naming(node, [&] { device_.launch(stream, *node.card, args, when); });
 }
 
 // The side streams begin after what the compute stream did before.
@@ -206,11 +248,32 @@ void Program::download(const std::string& name, void* host, int64_t bytes, int s
   device_.synchronize(Stream::kCompute);
 }
 
+// Copies to and from the host's side are on the compute stream.
 void* Program::host_pointer(const std::string& name, int slot) {
   const NamedBuffer& b = buffer(name, -1, slot);
-  wait_for_users(name, slot, true);
+  if (device_.host_reaches()) wait_for_users(name, slot, true);
   device_.synchronize(Stream::kCompute);
-  return arena_ + b.offset + slot * b.slot_stride();
+  if (device_.host_reaches()) return arena_ + b.offset + slot * b.slot_stride();
+  CHECK(b.host_offset >= 0) << name << " has no copy on the host";
+  return host_copies_ + b.host_offset + slot * b.slot_stride();
+}
+
+void Program::push(const std::string& name, int slot) {
+  if (device_.host_reaches()) return;
+  upload(name, host_pointer(name, slot), buffer(name, -1, slot).bytes, slot);
+}
+
+void Program::pull(const std::string& name, int slot) {
+  if (device_.host_reaches()) return;
+  download(name, host_pointer(name, slot), buffer(name, -1, slot).bytes, slot);
+}
+
+TensorRef Program::on_host(const TensorRef& value) {
+  if (device_.host_reaches()) return value;
+  fetched_.resize(static_cast<size_t>(value.type.bytes()));
+  device_.copy_out(Stream::kCompute, fetched_.data(), value.data, fetched_.size());
+  device_.synchronize(Stream::kCompute);
+  return {fetched_.data(), value.type};
 }
 
 TensorRef Program::output(const std::string& graph, const std::string& name) {

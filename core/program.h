@@ -28,14 +28,17 @@ struct NamedGraph {
 
 // Graphs with their schedules and their memory, before anything is allocated: what `shardit plan` looks at.
 struct CompiledProgram {
+  Target target;
   std::vector<NamedGraph> graphs;
   std::vector<Schedule> schedules;
   MemoryPlan memory;
 };
-CompiledProgram compile(std::vector<NamedGraph> graphs, int threads);
+// Throws DeviceError, with label and op, where a card has no kernel for the target.
+CompiledProgram compile(std::vector<NamedGraph> graphs, const Target& target);
 
 class Program {
  public:
+  // Throws DeviceError where memory is refused. REQUIRES: compiled for such a device.
   Program(CompiledProgram compiled, Device& device, Pool& pool);
   ~Program();
   Program(const Program&) = delete;
@@ -47,9 +50,11 @@ class Program {
   bool has_graph(const std::string& graph) const;
 
   // Called after every node of a run, in order, with the node's outputs; null switches it off. It is for profiles and
-  // for finding the first non-finite value: with an observer the device is synchronized after each node.
+  // for finding the first non-finite value: with an observer the device is synchronized after each node. Outputs lie in
+  // the device's memory; on_host brings one to the host, until it brings the next.
   using Observer = std::function<void(const Node&, std::span<const TensorRef> out)>;
   void observe(Observer observer) { observer_ = std::move(observer); }
+  TensorRef on_host(const TensorRef& value);
 
   // Records what runs when, while `trace` records; null switches it off.
   void trace(Trace* trace) { trace_ = trace; }
@@ -57,8 +62,13 @@ class Program {
   // Copies between the host and a named buffer, after all that uses it; `bytes` must be the buffer's size.
   void upload(const std::string& buffer, const void* host, int64_t bytes, int slot = 0);
   void download(const std::string& buffer, void* host, int64_t bytes, int slot = 0);
-  // Direct access for devices whose memory the host can reach (the CPU), after all that uses it.
+
+  // A buffer's bytes as the host reads and writes them, after all that uses it: the buffer itself where the host
+  // reaches the device's memory; elsewhere its copy in host memory, and then `push` brings what the host wrote to the
+  // device, `pull` what the device made to the host. REQUIRES: the target has a copy of it there.
   void* host_pointer(const std::string& buffer, int slot = 0);
+  void push(const std::string& buffer, int slot = 0);
+  void pull(const std::string& buffer, int slot = 0);
   bool has_buffer(const std::string& buffer) const { return compiled_.memory.buffers.contains(buffer); }
 
   // Waits for all streams.
@@ -83,6 +93,7 @@ class Program {
   struct Launch {
     const Node* node;
     const Step* step;
+    bool runs = true;  // false: a window, for which the device needs no kernel and has none
     std::vector<Handover::Meeting> meets;
     int event = -1;                        // recorded after it, -1 where nobody waits for it
     std::vector<InUse::Event> waits;       // on steps of this graph
@@ -110,6 +121,7 @@ class Program {
   // Runs of the two slots have events of their own: both may be under way.
   InUse::Event in_slot(InUse::Event event, int slot) const { return {event.id + slot * events_, event.label}; }
   void fork(const BoundGraph& graph);
+  void launch(const Launch& launch, int slot);
   bool traced() const { return trace_ && trace_->recording(); }
   void wait(Stream stream, InUse::Event event);
   void wait_for_users(const std::string& buffer, int slot, bool writes);
@@ -120,6 +132,8 @@ class Program {
   Pool& pool_;
   Pool wire_pool_{1};  // kernels of the wire stream compute on their own thread, beside the compute stream
   std::byte* arena_ = nullptr;
+  std::byte* host_copies_ = nullptr;  // null where the host reaches the arena
+  std::vector<std::byte> fetched_;    // by on_host
   int64_t allocated_bytes_ = 0;
   std::vector<BoundGraph> bound_;  // by graph
   InUse in_use_;

@@ -2,17 +2,18 @@
 
 #include <algorithm>
 
+#include "launcher/run_device.h"
 #include "launcher/run_program.h"
 #include "launcher/state.h"
 #include "model/guidance.h"
 
 namespace shardit {
 
-GoldenRun::GoldenRun(const Golden& golden, DType compute, int threads)
+GoldenRun::GoldenRun(const Golden& golden, DType compute, Device& device, int threads)
     : golden_(golden),
       setup_(golden.setup({.compute = compute, .residual = DType::kF32})),
       pool_(threads),
-      device_(make_cpu_device()) {}
+      device_(device) {}
 
 Program& GoldenRun::start(std::vector<NamedGraph> graphs) {
   Graph constants;
@@ -23,7 +24,7 @@ Program& GoldenRun::start(std::vector<NamedGraph> graphs) {
 Program& GoldenRun::start(std::vector<NamedGraph> graphs, const Graph& constants) {
   graphs.push_back({"constants", constants});
   if (!setup_.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup_)});
-  program_.emplace(compile(std::move(graphs), pool_.threads()), *device_, pool_);
+  program_.emplace(compile(std::move(graphs), target_of(device_, pool_.threads())), device_, pool_);
   program_->run("constants");
   for (const std::string source : {"master", "ema.ema"}) {
     if (!program_->has_buffer(unit_buffer(source, setup_.layout.units[0]))) continue;
@@ -31,6 +32,7 @@ Program& GoldenRun::start(std::vector<NamedGraph> graphs, const Graph& constants
       const std::vector<float> values = golden_.real("param." + t.name.substr(6));
       std::copy(values.begin(), values.end(), static_cast<float*>(t.data));
     }
+    push_state(*program_, setup_, {"param", source});
   }
   refresh_weights(*program_);
   return *program_;

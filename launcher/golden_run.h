@@ -13,8 +13,8 @@ namespace shardit {
 
 class GoldenRun {
  public:
-  // `compute`: fp32 or bf16. The golden must outlive this.
-  GoldenRun(const Golden& golden, DType compute, int threads);
+  // `compute`: fp32 or bf16. The golden and the device must outlive this.
+  GoldenRun(const Golden& golden, DType compute, Device& device, int threads);
 
   const Golden& golden() const { return golden_; }
   const RunSetup& setup() const { return setup_; }
@@ -32,7 +32,7 @@ class GoldenRun {
   const Golden& golden_;
   RunSetup setup_;
   Pool pool_;
-  std::unique_ptr<Device> device_;
+  Device& device_;
   std::optional<Program> program_;
 };
 

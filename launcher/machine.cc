@@ -14,6 +14,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/cuda_device.h"
+
 namespace shardit {
 namespace {
 
@@ -123,6 +125,7 @@ Build build_facts() {
 #else
   build.compiler = "gcc " __VERSION__;
 #endif
+  build.cuda = built_with_cuda();
   for (const Feature& feature : features())
     if (feature.compiled)
       build.instruction_set += (build.instruction_set.empty() ? "" : " ") + std::string(feature.name);

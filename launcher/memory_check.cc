@@ -19,7 +19,7 @@ std::string exact_bytes(int64_t bytes) {
 int64_t arena_of(const RunConfig& config, const MemoryLimits& limits) {
   try {
     const RunSetup setup = make_setup(config, limits.mesh);
-    return compile_run(setup, run_program_options(config, setup), limits.threads).memory.arena_bytes;
+    return compile_run(setup, run_program_options(config, setup, limits.target), limits.target).memory.arena_bytes;
   } catch (const UserError&) {  // a prefetch window below one unit
     return INT64_MAX;
   }
@@ -93,10 +93,15 @@ std::string class_table(const MemoryPlan& plan) {
 
 void check_memory(const RunConfig& config, const MemoryPlan& plan, const MemoryLimits& limits) {
   const int64_t budget = config.parallel().memory_budget_bytes();
-  const int64_t limit = budget > 0 ? budget : look_at_machine(".").available_bytes / limits.local_ranks;
+  const bool own = limits.device_free_bytes > 0;
+  const int64_t limit = budget > 0 ? budget
+                        : own      ? limits.device_free_bytes
+                                   : look_at_machine(".").available_bytes / limits.local_ranks;
   if (limit <= 0 || plan.arena_bytes <= limit) return;
   throw UserError("the run needs " + exact_bytes(plan.arena_bytes) + " per rank, " +
-                  (budget > 0 ? "parallel.memory_budget_bytes allows " : "this machine has for each ") +
+                  (budget > 0 ? "parallel.memory_budget_bytes allows "
+                   : own      ? "the GPU has free "
+                              : "this machine has for each ") +
                   exact_bytes(limit) + "\nneeded: " + class_table(plan) +
                   "\nnearest: " + nearest_fit(config, limit, limits));
 }

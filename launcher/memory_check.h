@@ -20,13 +20,15 @@ std::string class_table(const MemoryPlan& plan);              // "parameters 6.1
 
 // Who shares the memory.
 struct MemoryLimits {
-  Mesh mesh;            // this rank's
-  int local_ranks = 1;  // on this machine
-  int threads = 1;      // compute threads of a rank
+  Mesh mesh;                      // this rank's
+  int local_ranks = 1;            // on this machine
+  Target target;                  // what its programs are compiled for
+  int64_t device_free_bytes = 0;  // of a device with memory of its own; 0: the ranks share the machine's
 };
 
-// Throws UserError if `plan` exceeds parallel.memory_budget_bytes, or where that is 0 this rank's part of the machine's
-// memory. The message names the nearest setting that fits on these ranks.
+// Throws UserError if `plan` exceeds parallel.memory_budget_bytes, or where that is 0 what the device has
+// free, on the CPU this rank's part of the machine's memory. The message names the nearest setting that fits on these
+// ranks.
 void check_memory(const RunConfig& config, const MemoryPlan& plan, const MemoryLimits& limits);
 
 }  // namespace shardit

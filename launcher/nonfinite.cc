@@ -33,7 +33,8 @@ std::optional<std::string> first_nonfinite(Program& program, int graph, int slot
   std::optional<std::string> found;
   program.observe([&](const Node& node, std::span<const TensorRef> out) {
     for (size_t i = 0; i < out.size() && !found; ++i)
-      if (!all_finite(out[i])) found = node.label + " (" + node.card->name + "), output " + std::to_string(i);
+      if (!all_finite(program.on_host(out[i])))
+        found = node.label + " (" + node.card->name + "), output " + std::to_string(i);
   });
   program.run(graph, slot);
   program.observe(nullptr);

@@ -78,13 +78,13 @@ const char* status_text(ParityResult::Status status) {
   return "";
 }
 
-std::vector<ParityResult> run_parity(const std::string& path, DType compute, int threads) {
+std::vector<ParityResult> run_parity(const std::string& path, DType compute, Device& device, int threads) {
   PosixFiles files;
   REQUIRE(files.kind(path) == PathKind::kFile, path + " is no file: expected a golden file (safetensors)");
   const Golden golden(files, path);
   REQUIRE(golden.latent(),
           path + " is an autoencoder's golden: this build judges latent goldens (latent-*.safetensors)");
-  Sections sections{.run = GoldenRun(golden, compute, threads)};
+  Sections sections{.run = GoldenRun(golden, compute, device, threads)};
   std::vector<ParityResult> results;
   for (const Section& section : all_sections()) {
     ParityResult result{

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/device.h"
 #include "core/dtype.h"
 
 namespace shardit {
@@ -18,6 +19,6 @@ const char* status_text(ParityResult::Status status);  // "ok", "FAIL", "skipped
 
 // All sections of one golden, in the order of the command line's documentation. `compute`: fp32 or bf16.
 // Throws UserError for a file that is missing or that this build cannot judge, IoError for one that is not a golden.
-std::vector<ParityResult> run_parity(const std::string& path, DType compute, int threads);
+std::vector<ParityResult> run_parity(const std::string& path, DType compute, Device& device, int threads);
 
 }  // namespace shardit

@@ -62,10 +62,13 @@ double gradient_error(const GoldenRun& run, Program& program) {
   double most = 0, error = 0;
   for (const Unit& unit : run.setup().layout.units)
     for (const Param& p : unit.params) most = std::max(most, largest(golden.real("grad." + p.name)));
-  for (const StateTensor& t : tensors_of(program, run.setup(), {"", "grad"})) {
-    const auto* data = static_cast<const float*>(t.data);
-    const std::vector<float> ours(data, data + t.shape.numel());
-    error = std::max(error, relative_error(ours, golden.real("grad." + t.name.substr(1)), 1e-3 * most));
+  for (const Unit& unit : run.setup().layout.units) {
+    const std::vector<float> gradient = get(program, unit_buffer("grad", unit), unit.elements());
+    for (const Param& p : unit.params) {
+      const auto begin = gradient.begin() + p.offset();
+      error = std::max(error, relative_error(std::vector<float>(begin, begin + p.numel()),
+                                             golden.real("grad." + p.name), 1e-3 * most));
+    }
   }
   return error;
 }
@@ -92,6 +95,7 @@ double change_error(const GoldenRun& run, Program& program, const StateKind& kin
   const Golden& golden = run.golden();
   if (!golden.has(prefix + "final_layer.linear.weight")) return 0;
   double error = 0, change = 0;
+  pull_state(program, run.setup(), kind);
   for (const StateTensor& t : tensors_of(program, run.setup(), kind)) {
     const std::string name = t.name.substr(kind.name.size() + 1);
     const std::vector<float> reference = golden.real(prefix + name), before = golden.real("param." + name);

@@ -10,6 +10,7 @@
 #include "launcher/config.h"
 #include "launcher/machine.h"
 #include "launcher/progress.h"
+#include "launcher/run_device.h"
 
 namespace shardit {
 namespace {
@@ -44,14 +45,16 @@ std::string device_kind_of(const RunState& run) {
   return text;
 }
 
-void set_device_kind(RunState& run, const std::string& device) {
+void set_device_kind(RunState& run, const Device& device) {
   const Build build = build_facts();
-  run.device_kind = device + " " + build.instruction_set + ", kernels for " + library_instruction_set();
+  run.device_kind = full_name(device);
+  if (device.model().empty())
+    run.device_kind += " " + build.instruction_set + ", kernels for " + library_instruction_set();
   for (const auto& [library, version] : build.libraries) run.library_versions[library] = version;
 }
 
 ResumeProof::ResumeProof(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data,
-                         Ranks& ranks, const std::string& device)
+                         Ranks& ranks, const Device& device)
     : program_(program),
       setup_(setup),
       config_(config),
@@ -72,6 +75,8 @@ void ResumeProof::read_images(int64_t step) {
     for (int64_t i = 0; i < setup_.micro_batch; ++i)
       read_sample(data_, order_, first + i, config_.data().flip(), pixels + i * data_.image_bytes(), labels + i);
   });
+  program_.push("batch.pixels");
+  program_.push("batch.labels");
 }
 
 // REQUIRES: the images are read.

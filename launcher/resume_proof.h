@@ -24,9 +24,9 @@ namespace shardit {
 
 class ResumeProof {
  public:
-  // `device`: its name. REQUIRES: all other arguments outlive it. Every rank has one, and all make the same calls.
+  // `device`: the program's. REQUIRES: all arguments outlive it. Every rank has one, and all make the same calls.
   ResumeProof(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data, Ranks& ranks,
-              const std::string& device);
+              const Device& device);
 
   // The fp32 bits of the loss of micro-batch 0 of step number `step` (the first is 0) on the weights as they are.
   // Nothing, and a WARNING, where its images cannot be read: a save does not fail for what only the next step needs.
@@ -68,7 +68,7 @@ class ResumeProof {
 
 // Within one kind, the arithmetic promises equal bits: the device, and the versions of the libraries.
 std::string device_kind_of(const RunState& run);
-// Writes into `run` what a device of this name is on this machine, with this build.
-void set_device_kind(RunState& run, const std::string& device);
+// Writes into `run` what this device is on this machine, with this build.
+void set_device_kind(RunState& run, const Device& device);
 
 }  // namespace shardit

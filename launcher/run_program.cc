@@ -75,7 +75,7 @@ void refresh_weights(Program& program) {
 
 std::string stage_graph(SamplerStage stage) { return std::string("sample.") + name_of(stage); }
 
-CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, int threads) {
+CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, const Target& target) {
   Graph constants;
   std::vector<NamedGraph> graphs;
   const auto add_forward = [&](const std::string& name, const Graph& graph, const std::string& source) {
@@ -105,12 +105,13 @@ CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, i
           o.sampling->weights);
   }
   graphs.insert(graphs.begin(), {"constants", constants});
-  return compile(std::move(graphs), threads);
+  return compile(std::move(graphs), target);
 }
 
-RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup) {
-  RunProgramOptions options{
-      .resume_proof = true, .snapshot = config.checkpoint().async(), .sampling_plan = make_sampling_plan(config)};
+RunProgramOptions run_program_options(const RunConfig& config, const RunSetup& setup, const Target& target) {
+  RunProgramOptions options{.resume_proof = true,
+                            .snapshot = config.checkpoint().async() && !target.copied_on_host,
+                            .sampling_plan = make_sampling_plan(config)};
   if (config.validation().every_steps() > 0) options.validation_batch = config.micro_batch_size();
   if (config.sample().every_steps() > 0) options.sampling = make_sampling_setup(config, setup, options.sampling_plan);
   return options;
@@ -124,7 +125,7 @@ CompiledProgram compile_state(const RunSetup& setup) {
   return compile({{"state", graph}}, 1);
 }
 
-std::string dump_graph(const RunSetup& setup, const std::string& wanted, int threads) {
+std::string dump_graph(const RunSetup& setup, const std::string& wanted, const Target& target) {
   std::string text, stages;
   const PassObserver observer = [&](const std::string& stage, const Graph& graph) {
     stages += (stages.empty() ? "" : ", ") + stage;
@@ -135,7 +136,7 @@ std::string dump_graph(const RunSetup& setup, const std::string& wanted, int thr
   const Graph micro_step = shard_micro_step(lowered, setup, Round::kLast);
   observer("shard", micro_step);
   if (wanted == "update") text = lower(build_update(setup), setup, constants).dump();
-  if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), threads);
+  if (wanted == "plan") text = describe_plan(micro_step, schedule(micro_step), target);
   REQUIRE(!text.empty(),
           "--dump-graph: there is no stage '" + wanted + "': expected one of " + stages + ", plan, update");
   return text;

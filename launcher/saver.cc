@@ -54,8 +54,9 @@ void Saver::save(const RunState& run, double proof_ms) {
     running_ = done.get_future();
     return;
   }
-  program_.run("snapshot");
-  std::vector<TensorPart> parts = parts_to_save(program_, setup_, true);
+  const bool snapshot = program_.has_graph("snapshot");  // else the copies on the host are one
+  if (snapshot) program_.run("snapshot");
+  std::vector<TensorPart> parts = parts_to_save(program_, setup_, snapshot);
   const Times times{begin, proof_ms, (steady_seconds() - begin) * 1e3};
   running_ =
       std::async(std::launch::async, [this, run, parts = std::move(parts), times] { return write(run, parts, times); });

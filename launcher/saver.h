@@ -1,5 +1,6 @@
-// Saves during training. With checkpoint.async the state is copied to a planned staging area between two updates, and a
-// thread writes it out while training goes on; a save that is due while one runs waits for it, and none is skipped.
+// Saves during training. With checkpoint.async the state is copied to a planned staging area between two updates (to
+// the host's copies of it on a device whose memory the host does not reach), and a thread writes it out while training
+// goes on; a save that is due while one runs waits for it, and none is skipped.
 //
 // Every rank has one, and all make the same calls; the ranks of the first replica write, each its shard.
 #pragma once

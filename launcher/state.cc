@@ -40,6 +40,18 @@ std::vector<StateKind> state_kinds(const RunSetup& setup) {
   return kinds;
 }
 
+void push_state(Program& program, const RunSetup& setup, const StateKind& kind) {
+  for (const Unit& unit : setup.layout.units) program.push(unit_buffer(kind.source, unit));
+}
+
+void push_state(Program& program, const RunSetup& setup) {
+  for (const StateKind& kind : state_kinds(setup)) push_state(program, setup, kind);
+}
+
+void pull_state(Program& program, const RunSetup& setup, const StateKind& kind) {
+  for (const Unit& unit : setup.layout.units) program.pull(unit_buffer(kind.source, unit));
+}
+
 std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, const StateKind& kind) {
   std::vector<StateTensor> tensors;
   for (const Unit& unit : setup.layout.units) {
@@ -76,6 +88,8 @@ std::vector<TensorPart> parts_held(Program& program, const RunSetup& setup) {
 
 std::vector<TensorPart> parts_to_save(Program& program, const RunSetup& setup, bool from_snapshot) {
   const Sharding& s = setup.sharding;
+  if (!from_snapshot)
+    for (const StateKind& kind : state_kinds(setup)) pull_state(program, setup, kind);
   return parts_of_all(program, setup, from_snapshot ? "snapshot." : "",
                       [&](const std::string& kind, const Unit& unit, float* memory) {
                         const bool whole = !from_snapshot && s.state_shards() < s.shards();
@@ -106,16 +120,19 @@ void initialize_state(Program& program, const RunSetup& setup) {
     auto* master = static_cast<float*>(program.host_pointer(unit_buffer("master", unit)));
     for (const ParamPart& part : parts_in_shard(unit, setup.sharding.state_shard(), setup.sharding.state_shards()))
       draw_initial(part, setup.seed, master + part.offset);
+    program.push(unit_buffer("master", unit));
   }
   copy_weights_to_emas(program, setup);
 }
 
 void copy_weights_to_emas(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units)
-    for (const std::string& ema : setup.ema_names)
+    for (const std::string& ema : setup.ema_names) {
       std::memcpy(program.host_pointer(unit_buffer("ema." + ema, unit)),
                   program.host_pointer(unit_buffer("master", unit)),
                   static_cast<size_t>(setup.state_type(unit).bytes()));
+      program.push(unit_buffer("ema." + ema, unit));
+    }
 }
 
 }  // namespace shardit

@@ -19,12 +19,18 @@ struct StateKind {
 };
 std::vector<StateKind> state_kinds(const RunSetup& setup);
 
-// Every logical tensor of one kind, pointing into the program's memory. REQUIRES: one rank.
+// All of these point to the buffers as the host sees them (Program::host_pointer). Where those are copies, `push`
+// brings what was written there to the device, `pull` what the device made to the host.
+void push_state(Program& program, const RunSetup& setup, const StateKind& kind);
+void push_state(Program& program, const RunSetup& setup);  // all kinds
+void pull_state(Program& program, const RunSetup& setup, const StateKind& kind);
+
+// Every logical tensor of one kind. REQUIRES: one rank.
 std::vector<StateTensor> tensors_of(Program& program, const RunSetup& setup, const StateKind& kind);
 
-// What this rank holds of the state: all of it at stage 0, else its shard. A load fills it.
+// What this rank holds of the state: all of it at stage 0, else its shard. A load fills it; then it is to be pushed.
 std::vector<TensorPart> parts_held(Program& program, const RunSetup& setup);
-// What this rank writes of it: its shard at every stage, from the copies that the graph "snapshot" made.
+// What this rank writes of it: its shard at every stage, from the copies that the graph "snapshot" made, or pulled now.
 std::vector<TensorPart> parts_to_save(Program& program, const RunSetup& setup, bool from_snapshot);
 
 // Fresh master weights, drawn by (seed, tensor name, element); every EMA starts as a copy of them.

@@ -40,6 +40,8 @@ LoaderOptions StepRunner::loader_options(int64_t step) const {
 void StepRunner::load(Loader& loader, int slot) {
   loader.next({.pixels = static_cast<uint8_t*>(program_.host_pointer("batch.pixels", slot)),
                .labels = static_cast<int64_t*>(program_.host_pointer("batch.labels", slot))});
+  program_.push("batch.pixels", slot);
+  program_.push("batch.labels", slot);
 }
 
 // Rank r of N computes micro-batches r, r + N, …

@@ -12,6 +12,8 @@ void add_train_flags(CLI::App& command, TrainFlags& flags) {
   command.add_option("CONFIG", flags.config, "Run config, protobuf text")->required();
   command.add_option("--run-dir", flags.run_dir,
                      "Where checkpoints, metrics and samples go; default runs/<config name>");
+  command.add_option("--device", flags.device, "auto, cpu or cuda; default: the config's")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command.add_option("--set", flags.sets, "key.path=value, overrides the config; may be repeated");
   command
       .add_option("--steps", flags.steps,

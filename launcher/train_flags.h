@@ -9,7 +9,7 @@
 namespace shardit {
 
 struct TrainFlags {
-  std::string config, run_dir, resume = "auto", resume_proof = "strict", stop_after, trace_steps, dump_graph;
+  std::string config, run_dir, device, resume = "auto", resume_proof = "strict", stop_after, trace_steps, dump_graph;
   std::vector<std::string> sets;
   int64_t steps = 0;
   bool override_arithmetic = false;

@@ -17,6 +17,7 @@
 #include "launcher/resume.h"
 #include "launcher/resume_proof.h"
 #include "launcher/run_data.h"
+#include "launcher/run_device.h"
 #include "launcher/run_folder.h"
 #include "launcher/run_log.h"
 #include "launcher/run_program.h"
@@ -43,14 +44,14 @@ class Trainer {
         setup_(join(world)),
         folder_{options.run_dir},
         pool_(options.threads),
-        device_(make_cpu_device()),
         watchdog_(end_hangs(world, config_.parallel().watchdog_s())) {
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] { compiled = set_up(); });
+    if (!device_note_.empty()) log_.say(device_note_);
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
     saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
-    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_, device_->name());
+    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_, *device_);
   }
 
   int run() {
@@ -96,8 +97,13 @@ class Trainer {
   }
 
   CompiledProgram set_up() {
+    RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), ""}
+                                            : open_device(RunConfig::Device_Name(config_.device()), ranks_.size());
+    device_ = std::move(opened.device);
+    device_note_ = opened.note;
+    const Target target = target_of(*device_, pool_.threads());
     train_data_ = open_dataset(config_, Split::kTrain);
-    program_options_ = run_program_options(config_, setup_);
+    program_options_ = run_program_options(config_, setup_, target);
     if (program_options_.validation_batch) {
       validation_data_ = open_dataset(config_, Split::kValidation);
       validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
@@ -106,10 +112,12 @@ class Trainer {
     REQUIRE(!program_options_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
             "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
                 std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
-    CompiledProgram compiled = compile_run(setup_, program_options_, pool_.threads());
-    check_memory(
-        config_, compiled.memory,
-        {.mesh = setup_.sharding.mesh, .local_ranks = ranks_.world().local_size(), .threads = pool_.threads()});
+    CompiledProgram compiled = compile_run(setup_, program_options_, target);
+    check_memory(config_, compiled.memory,
+                 {.mesh = setup_.sharding.mesh,
+                  .local_ranks = ranks_.world().local_size(),
+                  .target = target,
+                  .device_free_bytes = device_->free_bytes()});
     return compiled;
   }
 
@@ -133,6 +141,7 @@ class Trainer {
           resume_run(files_, readers, config_, options_, train_data_->fingerprint(), parts_held(*program_, setup_));
     });
     if (!resumed) return resumed;
+    push_state(*program_, setup_);
     const Manifest& manifest = resumed->checkpoint.manifest;
     step_ = manifest.run.step;
     log_.say("resumed from " + resumed->checkpoint.path + ", digest " + manifest.root.hex());
@@ -157,7 +166,7 @@ class Trainer {
                 .setup = setup_,
                 .program = *program_,
                 .data = *train_data_,
-                .device = device_->name(),
+                .device = full_name(*device_),
                 .run_dir = folder_.path,
                 .ranks = ranks_.size(),
                 .threads = pool_.threads()});
@@ -247,7 +256,7 @@ class Trainer {
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
                  .run_nonce = nonce_,
                  .data_fingerprint = train_data_->fingerprint()};
-    set_device_kind(run, device_->name());
+    set_device_kind(run, *device_);
     finish_save();
     run.resume_loss_bits = proof_->loss_bits(step_);
     ranks_.together("save", [&] { saver_->save(run, proof_->last_ms()); });
@@ -271,6 +280,7 @@ class Trainer {
   std::unique_ptr<Dataset> train_data_, validation_data_;
   Pool pool_;
   std::unique_ptr<Device> device_;
+  std::string device_note_;
   std::unique_ptr<Watchdog> watchdog_;
   RunProgramOptions program_options_;
   std::optional<Validation> validation_;

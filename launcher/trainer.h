@@ -1,9 +1,12 @@
 // Training: the step loop with everything around it.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "core/device.h"
 #include "dist/world.h"
 #include "launcher/run_config.pb.h"
 #include "launcher/step_trace.h"
@@ -18,7 +21,8 @@ struct TrainOptions {
   bool override_arithmetic = false;
   double stop_after_s = 0;  // 0: never
   std::optional<StepRange> trace_steps;
-  int threads = 1;  // compute threads of this rank
+  int threads = 1;                                       // compute threads of this rank
+  std::function<std::unique_ptr<Device>()> open_device;  // for tests; null: the config's device
 };
 
 // Called by every rank of the world. Runs until the last step, a signal or the time limit; every one of them saves.

@@ -36,6 +36,7 @@ void Validation::upload_batch(Program& program, int64_t first) const {
     else
       static_cast<float*>(times)[b] = static_cast<float>(time_of(first + b));
   }
+  for (const char* input : {"pixels", "labels", "ids", "time"}) program.push(std::string("validation.") + input);
 }
 
 ValidationResult Validation::run(Program& program, Ranks& ranks) const {

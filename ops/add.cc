@@ -49,7 +49,7 @@ void add_cpu(const KernelArgs& k) {
 // Rows are summed in blocks of kRows, then the blocks in order: an order that depends on the shape alone.
 constexpr int64_t kRows = 128;
 
-int64_t sum_workspace(const NodeTypes& n, int) {
+int64_t sum_workspace(const NodeTypes& n) {
   const int64_t inner = n.out[0].shape.numel(), rows = n.in[0].shape.numel() / std::max<int64_t>(inner, 1);
   return tile_count(rows, kRows) * inner * static_cast<int64_t>(n.in[0].dtype == DType::kF64 ? 8 : 4);
 }
@@ -131,7 +131,8 @@ const OpCard sum_leading_card = {
     .out_roles = {Role::kWeightGradient},
     .cpu = sum_leading_cpu,
     .cuda = sum_leading_cuda,
-    .workspace = sum_workspace,
+    .workspace = [](const NodeTypes& n, int) { return sum_workspace(n); },
+    .cuda_workspace = sum_workspace,
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {300, 2, 8}}},

@@ -34,9 +34,19 @@ __global__ void __launch_bounds__(kThreads) sum_rows(const X* x, float* partial,
   for (int j = 0; j < V; ++j) to[j] = sum[j];
 }
 
-// y[column] = the partial sums in their order. A block has 32 columns: all its threads fetch, many loads at a time,
-// what one warp then adds.
-constexpr int kColumns = device::kWarp, kFetchers = 8, kStage = 128;
+// y[column] = the partial sums in their order. A block has 32 columns: all its threads fetch, a stage ahead, what one
+// warp then adds. Bound by the latency of a stage.
+constexpr int kColumns = device::kWarp, kFetchers = 8, kStage = 256, kFetches = kStage / kFetchers;
+
+// Where there is no partial sum, -0: x + -0 is x for every x, and the first sum starts from it.
+__device__ __forceinline__ void fetch(const float* partial, int64_t first, int64_t blocks, int64_t column,
+                                      int64_t columns, float (&fetched)[kFetches]) {
+#pragma unroll
+  for (int k = 0; k < kFetches; ++k) {
+    const int64_t b = first + k * kFetchers;
+    fetched[k] = b < blocks && column < columns ? partial[b * columns + column] : -0.0f;
+  }
+}
 
 template <typename Y>
 __global__ void __launch_bounds__(kColumns* kFetchers)
@@ -44,16 +54,17 @@ __global__ void __launch_bounds__(kColumns* kFetchers)
   SHARDIT_SHARED(float, stage, [kStage][kColumns]);
   const int lane = static_cast<int>(threadIdx.x) % kColumns, fetcher = static_cast<int>(threadIdx.x) / kColumns;
   const int64_t column = int64_t{blockIdx.x} * kColumns + lane;
-  float sum = 0;
+  float sum = -0.0f, fetched[kFetches];
+  fetch(partial, fetcher, blocks, column, columns, fetched);
   for (int64_t first = 0; first < blocks; first += kStage) {
-    const int count = static_cast<int>(blocks - first < kStage ? blocks - first : kStage);
 #pragma unroll
-    for (int k = 0; k < kStage / kFetchers; ++k)
-      if (const int b = k * kFetchers + fetcher; b < count && column < columns)
-        stage[b][lane] = partial[(first + b) * columns + column];
+    for (int k = 0; k < kFetches; ++k) stage[k * kFetchers + fetcher][lane] = fetched[k];
     __syncthreads();
-    if (fetcher == 0 && column < columns)
-      for (int b = 0; b < count; ++b) sum = first + b == 0 ? stage[0][lane] : sum + stage[b][lane];
+    fetch(partial, first + kStage + fetcher, blocks, column, columns, fetched);
+    if (fetcher == 0) {
+#pragma unroll 32
+      for (int b = 0; b < kStage; ++b) sum += stage[b][lane];
+    }
     __syncthreads();
   }
   if (fetcher == 0 && column < columns) y[column] = Y(sum);

@@ -150,15 +150,15 @@ std::vector<Type> attention_grad_shape(const NodeTypes& n) {
   return {n.real_of(qkv), n.real_of(n.in_shape(2)), n.real_of(n.in_shape(3))};
 }
 
-// For either device, where the program has both.
 int64_t attention_grad_workspace(const NodeTypes& n, int threads) {
   const Sizes z = sizes_of(n.in_shape(1), n.attr<AttentionAttrs>().heads);
-  const DType type = n.in[1].dtype;
-  if (type == DType::kF64) return partial_bytes<double>(z) + threads * scratch_bytes<double>(z, true);
-  const int64_t cpu = partial_bytes<float>(z) + threads * scratch_bytes<float>(z, true);
-  if (!attention_grad_cuda) return cpu;
-  return std::max(cpu,
-                  attention_device::Workspace(attention_device::sizes_of(n.in_shape(1), z.heads, type), nullptr).bytes);
+  return n.in[0].dtype == DType::kF64 ? partial_bytes<double>(z) + threads * scratch_bytes<double>(z, true)
+                                      : partial_bytes<float>(z) + threads * scratch_bytes<float>(z, true);
+}
+
+int64_t attention_grad_cuda_workspace(const NodeTypes& n) {
+  const int heads = n.attr<AttentionAttrs>().heads;
+  return attention_device::Workspace(attention_device::sizes_of(n.in_shape(1), heads, n.in[1].dtype), nullptr).bytes;
 }
 
 }  // namespace
@@ -172,6 +172,7 @@ const OpCard attention_grad_card = {
     .cpu = attention_grad_cpu,
     .cuda = attention_grad_cuda,
     .workspace = attention_grad_workspace,
+    .cuda_workspace = attention_grad_cuda_workspace,
 };
 
 std::vector<Value> attention_grad(Value dout, Value qkv, Value qkv_time, Value bias, Value out, Value lse, int heads) {

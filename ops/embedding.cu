@@ -1,7 +1,7 @@
 // Rows of a table by index, and the gradient (embedding.cc). Bound by bytes: every row of the gradient is written once,
 // by threads that add the batch's rows with its index in their order, which gives the CPU's bits. An index outside the
 // table stops the kernel.
-#include "ops/device.h"
+#include "ops/device_map.h"
 
 namespace shardit {
 namespace {
@@ -13,18 +13,24 @@ __device__ int64_t checked(int64_t index, int64_t rows) {
   return index;
 }
 
-template <int V, typename X, typename Y>
-__global__ void __launch_bounds__(kThreads)
-    embedding_kernel(const X* table, const int64_t* index, Y* y, int64_t rows, int64_t packs) {
-  const int64_t row = checked(index[blockIdx.x], rows), to = int64_t{blockIdx.x} * packs;
-  for (int64_t i = threadIdx.x; i < packs; i += kThreads) {
-    const device::Pack<X, V> pack = device::load<V>(table, row * packs + i);
-    float out[V];
+// The rows of a table, as many as there are indices.
+template <typename T> struct Gathered {
+  const T* table;
+  const int64_t* index;
+  int64_t rows;
+  uint32_t packs;  // of a row
+
+  template <int V> __device__ __forceinline__ void load(uint32_t pack, float (&x)[V]) const {
+    const uint32_t at = pack / packs;
+    const device::Pack<T, V> loaded = device::load<V>(table, checked(index[at], rows) * packs + (pack - at * packs));
 #pragma unroll
-    for (int j = 0; j < V; ++j) out[j] = pack[j];
-    device::store<V>(y, to + i, out);
+    for (int j = 0; j < V; ++j) x[j] = loaded[j];
   }
-}
+};
+
+struct Same {
+  __device__ float operator()(float x) const { return x; }
+};
 
 // One block has one row of the table.
 template <int V, typename D>
@@ -49,8 +55,8 @@ void embedding_cuda(const KernelArgs& k, void* stream) {
   const int64_t rows = k.in[0].shape()[0], columns = k.in[0].shape()[1], batch = k.in[1].numel();
   device::visit(k.in[0].dtype(), k.out[0].dtype(), [&]<typename X, typename Y>(X, Y) {
     device::visit_pack<X, Y>({columns}, {k.in[0].data, k.out[0].data}, [&](auto v) {
-      launch(embedding_kernel<v, X, Y>, static_cast<unsigned>(batch), kThreads, 0, stream, k.in[0].as<X>(),
-             k.in[1].as<int64_t>(), k.out[0].as<Y>(), rows, columns / v);
+      device::map<v>(stream, Same{}, k.out[0].as<Y>(), batch * columns,
+                     Gathered<X>{k.in[0].as<X>(), k.in[1].as<int64_t>(), rows, static_cast<uint32_t>(columns / v)});
     });
   });
 }

@@ -38,7 +38,7 @@ template <typename T> double chunk_square_sum(const T* x) {
 
 constexpr int64_t kTileChunks = 64;
 
-int64_t square_sum_workspace(const NodeTypes& n, int) {
+int64_t square_sum_workspace(const NodeTypes& n) {
   return tile_count(n.in[0].shape.numel() / kChunk, kTileChunks) * static_cast<int64_t>(sizeof(Limbs));
 }
 
@@ -104,7 +104,8 @@ const OpCard square_sum_card = {
     .out_roles = {Role::kFixed},
     .cpu = square_sum_cpu,
     .cuda = square_sum_cuda,
-    .workspace = square_sum_workspace,
+    .workspace = [](const NodeTypes& n, int) { return square_sum_workspace(n); },
+    .cuda_workspace = square_sum_workspace,
     .samples =
         [] {  // read through the norm: the lowest limbs of fp32 and fp64 inputs have nothing in common
           return Samples{{.in = {{DType::kF32, {130 * kChunk}}},

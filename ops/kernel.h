@@ -87,6 +87,8 @@ template <typename F> void map_elements2(const KernelArgs& k, F&& f) {
 // Declares a device kernel's entry, for a card's `cuda`; its .cu file defines it. Null in a program that does not link
 // the device kernels.
 #define DEVICE_KERNEL(name) [[gnu::weak]] void name(const KernelArgs& k, void* stream)
+// The same for a card's `cuda_prepare`.
+#define DEVICE_PREPARE(name) [[gnu::weak]] std::unique_ptr<Prepared> name(const NodeTypes& n)
 
 // Shape rules and costs that many cards share.
 inline std::vector<Type> same_as_first(const NodeTypes& n) { return {n.in[0]}; }

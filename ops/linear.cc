@@ -3,10 +3,17 @@
 #include "ops/linear.h"
 
 #include "core/error.h"
+#include "ops/cublaslt.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(linear_cuda);
+DEVICE_PREPARE(linear_cuda_prepare);
+DEVICE_PREPARE(linear_dgrad_cuda_prepare);
+DEVICE_PREPARE(linear_wgrad_cuda_prepare);
+
 namespace {
 
 int64_t rounded_up(int64_t n, int64_t multiple) { return tile_count(n, multiple) * multiple; }
@@ -22,16 +29,6 @@ struct WeightAttrs : Attrs {
   Shape shape;
   std::string text() const override { return shape.str(); }
 };
-
-Product linear_wgrad_product(const NodeTypes& n) {
-  const Shape &dy = n.in_shape(0), &x = n.in_shape(1);
-  return {.m = dy[-1],
-          .n = x[-1],
-          .k = rows_of(x),
-          .a = transposed(n.in[0].dtype, dy[-1]),
-          .b = row_major(n.in[1].dtype, x[-1]),
-          .c = row_major(n.out[0].dtype, x[-1])};
-}
 
 // Tiles of dw. The library transposes its slice of dy and repacks all of x for every tile: few and large tiles are
 // better for each call, an even number of them balances two threads.
@@ -116,6 +113,16 @@ Product linear_dgrad_product(const NodeTypes& n, DType out) {
           .c = row_major(out, k)};
 }
 
+Product linear_wgrad_product(const NodeTypes& n) {
+  const Shape &dy = n.in_shape(0), &x = n.in_shape(1);
+  return {.m = dy[-1],
+          .n = x[-1],
+          .k = rows_of(x),
+          .a = transposed(n.in[0].dtype, dy[-1]),
+          .b = row_major(n.in[1].dtype, x[-1]),
+          .c = row_major(n.out[0].dtype, x[-1])};
+}
+
 Grain row_grain(int64_t rows, int64_t columns) {
   constexpr int64_t kTiles = 8;  // enough for threads to balance
   const int64_t row_tiles = std::max(std::min(kTiles, tile_count(rows, 64)), 2 * tile_count(rows, 512));
@@ -162,8 +169,11 @@ const OpCard linear_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = product_cpu,
+    .cuda = linear_cuda,
     .workspace = workspace<tiled_linear>,
+    .cuda_workspace = device_product_workspace,
     .prepare = prepare<tiled_linear>,
+    .cuda_prepare = linear_cuda_prepare,
     .samples = linear_samples,
 };
 
@@ -174,8 +184,11 @@ const OpCard linear_dgrad_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = product_cpu,
+    .cuda = linear_cuda,
     .workspace = workspace<tiled_dgrad>,
+    .cuda_workspace = device_product_workspace,
     .prepare = prepare<tiled_dgrad>,
+    .cuda_prepare = linear_dgrad_cuda_prepare,
 };
 
 const OpCard linear_wgrad_card = {
@@ -189,8 +202,11 @@ const OpCard linear_wgrad_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kWeightGradient},
     .cpu = product_cpu,
+    .cuda = linear_cuda,
     .workspace = workspace<tiled_wgrad>,
+    .cuda_workspace = device_product_workspace,
     .prepare = prepare<tiled_wgrad>,
+    .cuda_prepare = linear_wgrad_cuda_prepare,
 };
 
 Value linear(Value x, Value w, Value b) {

@@ -2,12 +2,19 @@
 // tile is in the second-level cache. z is rounded to its stored type before GELU reads it, as in the ops apart, so
 // fusing changes no bit.
 #include "core/error.h"
+#include "ops/cublaslt.h"
 #include "ops/gelu.h"
 #include "ops/kernel.h"
 #include "ops/linear.h"
 #include "ops/ops.h"
 
 namespace shardit {
+
+DEVICE_KERNEL(linear_gelu_cuda);
+DEVICE_KERNEL(linear_dgrad_gelu_cuda);
+DEVICE_PREPARE(linear_gelu_cuda_prepare);
+DEVICE_PREPARE(linear_dgrad_cuda_prepare);
+
 namespace {
 
 TiledProduct tiled_linear(const NodeTypes& n) {
@@ -88,8 +95,11 @@ const OpCard linear_gelu_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = linear_gelu_cpu,
+    .cuda = linear_gelu_cuda,
     .workspace = workspace<tiled_linear>,
+    .cuda_workspace = device_product_workspace,
     .prepare = prepare<tiled_linear>,
+    .cuda_prepare = linear_gelu_cuda_prepare,
     .expand =
         [](const std::vector<Value>& in, const Attrs*) {
           const Value z = linear(in[0], in[1], in.size() > 2 ? in[2] : Value{});
@@ -119,8 +129,11 @@ const OpCard linear_dgrad_gelu_card = {
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kCompute},
     .cpu = linear_dgrad_gelu_cpu,
+    .cuda = linear_dgrad_gelu_cuda,
     .workspace = workspace<tiled_dgrad>,
+    .cuda_workspace = device_product_workspace,
     .prepare = prepare<tiled_dgrad>,
+    .cuda_prepare = linear_dgrad_cuda_prepare,
     .expand = [](const std::vector<Value>& in,
                  const Attrs*) { return std::vector{gelu_grad(in[2], linear_dgrad(in[0], in[1]))}; },
     .samples =

@@ -106,6 +106,7 @@ const OpCard mean_squared_error_card = {
     .cpu = mean_squared_error_cpu,
     .cuda = mean_squared_error_cuda,
     .workspace = [](const NodeTypes& n, int) { return image_sums_workspace(n.in[0].shape); },
+    .cuda_workspace = [](const NodeTypes& n) { return image_sums_workspace(n.in[0].shape); },
     .samples =
         [] {
           return Samples{{.in = {{DType::kF32, {3, 40, 31}}, {DType::kF32, {3, 40, 31}}},

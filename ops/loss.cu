@@ -1,46 +1,29 @@
-// Losses per image and their sum (loss.cc). Bound by bytes. Bit-equal to the CPU: terms and sums are fp64 in the order
-// of image_sums, 16 interleaved lanes within a block of 1,024 elements, then lanes, then blocks.
+// Losses per image and their sum (loss.cc). Bound by bytes. Bit-equal to the CPU: terms and sums are fp64.
 #include "ops/loss.h"
 
 #include "ops/device_map.h"
+#include "ops/device_sums.h"
 
 namespace shardit {
 namespace {
 
-constexpr int kSumBlock = 1024, kSumLanes = 16;  // as in images.h, whose workspace holds the partial sums
-constexpr int kThreads = 256, kThreadSums = kThreads / kSumLanes;
+constexpr int kThreads = 256;
 
-// partial[image][block] = the sum of (pred - target)^2 over the block; 16 threads have one block, a thread one lane.
-template <typename P, typename T>
-__global__ void __launch_bounds__(kThreads) squared_error_kernel(const P* pred, const T* target, double* partial,
-                                                                 int64_t sums, int64_t blocks, int64_t per_image) {
-  const int64_t sum_index = int64_t{blockIdx.x} * kThreadSums + threadIdx.x / kSumLanes;
-  const int lane = static_cast<int>(threadIdx.x) % kSumLanes;
-  double sum = 0;
-  if (sum_index < sums) {
-    const int64_t first = sum_index % blocks * kSumBlock;
-    const int64_t end = first + kSumBlock < per_image ? first + kSumBlock : per_image;
-    const int64_t image = sum_index / blocks * per_image;
-#pragma unroll 8
-    for (int64_t i = first + lane; i < end; i += kSumLanes) {
-      const double d = static_cast<double>(static_cast<float>(pred[image + i])) - static_cast<float>(target[image + i]);
-      sum += d * d;
-    }
+template <typename P, typename T> struct SquaredErrors {
+  const P* pred;
+  const T* target;
+
+  __device__ SquaredErrors operator()(int64_t) const { return *this; }  // an image's are the batch's
+  __device__ double at(int64_t i) const {
+    const double d = static_cast<double>(static_cast<float>(pred[i])) - static_cast<float>(target[i]);
+    return d * d;
   }
-  double total = __shfl_sync(device::kAllLanes, sum, 0, kSumLanes);
-  for (int l = 1; l < kSumLanes; ++l) total += __shfl_sync(device::kAllLanes, sum, l, kSumLanes);
-  if (lane == 0 && sum_index < sums) partial[sum_index] = total;
-}
+};
 
-__global__ void __launch_bounds__(kThreads)
-    mean_kernel(const double* partial, float* loss, int64_t images, int64_t blocks, double per_image) {
-  const int64_t image = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (image >= images) return;
-  double sum = 0;
-#pragma unroll 8
-  for (int64_t b = 0; b < blocks; ++b) sum += partial[image * blocks + b];
-  loss[image] = static_cast<float>(sum / per_image);
-}
+struct Mean {
+  double per_image;
+  __device__ float operator()(double sum) const { return static_cast<float>(sum / per_image); }
+};
 
 struct ErrorGrad {
   float per_image;
@@ -70,16 +53,12 @@ void require_exact(const TensorRef& t) { CHECK(t.dtype() == DType::kF32) << "a l
 }  // namespace
 
 void mean_squared_error_cuda(const KernelArgs& k, void* stream) {
-  const int64_t images = k.in[0].shape()[0], per_image = k.in[0].numel() / images;
-  const int64_t blocks = device::blocks_for(per_image, kSumBlock), sums = images * blocks;
-  auto* partial = reinterpret_cast<double*>(k.workspace);
+  const Shape& shape = k.in[0].shape();
   require_exact(k.out[0]);
   device::visit(k.in[0].dtype(), k.in[1].dtype(), [&]<typename P, typename T>(P, T) {
-    launch(squared_error_kernel<P, T>, blocks_of(sums, kThreadSums), kThreads, 0, stream, k.in[0].as<P>(),
-           k.in[1].as<T>(), partial, sums, blocks, per_image);
+    device::image_sums(k, stream, shape, SquaredErrors<P, T>{k.in[0].as<P>(), k.in[1].as<T>()},
+                       Mean{static_cast<double>(shape.numel() / shape[0])});
   });
-  launch(mean_kernel, blocks_of(images, kThreads), kThreads, 0, stream, partial, k.out[0].as<float>(), images, blocks,
-         per_image);
 }
 
 void mean_squared_error_grad_cuda(const KernelArgs& k, void* stream) {

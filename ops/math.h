@@ -6,24 +6,26 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace shardit {
 
 // e^x = 2^k * e^r, |r| <= log(2)/2, e^r by its Taylor polynomial of degree 7 in Horner form. Error below 2 ulp; 0 below
 // -87.3 (no subnormal results), infinity above 88.7, NaN for NaN.
-inline float exp_of(float x) {
+SHARDIT_HOST_DEVICE float exp_of(float x) {
   const float above = x > -87.33f ? x : -87.33f;  // one machine maximum, then one minimum
   const float clamped = above < 88.72f ? above : 88.72f;
-  const float k = std::nearbyint(clamped * 1.44269504088896341f);
-  float r = std::fma(k, -0.693359375f, clamped);  // log 2 in two parts
-  r = std::fma(k, 2.12194440e-4f, r);
+  const float k = nearbyintf(clamped * 1.44269504088896341f);
+  float r = fmaf(k, -0.693359375f, clamped);  // log 2 in two parts
+  r = fmaf(k, 2.12194440e-4f, r);
   float p = 1.0f / 5040;
-  p = std::fma(p, r, 1.0f / 720);
-  p = std::fma(p, r, 1.0f / 120);
-  p = std::fma(p, r, 1.0f / 24);
-  p = std::fma(p, r, 1.0f / 6);
-  p = std::fma(p, r, 0.5f);
-  p = std::fma(p, r, 1.0f);
-  p = std::fma(p, r, 1.0f);
+  p = fmaf(p, r, 1.0f / 720);
+  p = fmaf(p, r, 1.0f / 120);
+  p = fmaf(p, r, 1.0f / 24);
+  p = fmaf(p, r, 1.0f / 6);
+  p = fmaf(p, r, 0.5f);
+  p = fmaf(p, r, 1.0f);
+  p = fmaf(p, r, 1.0f);
   const int32_t e = static_cast<int32_t>(k);  // 2^k in two factors, since k may be 128
   const int32_t half = e >> 1;
   const float scaled = p * std::bit_cast<float>((half + 127) << 23) * std::bit_cast<float>((e - half + 127) << 23);
@@ -31,7 +33,7 @@ inline float exp_of(float x) {
   const float high = x > 88.72f ? std::bit_cast<float>(0x7f800000) : low;
   return x == x ? high : x;
 }
-inline double exp_of(double x) { return std::exp(x); }
+SHARDIT_HOST_DEVICE double exp_of(double x) { return exp(x); }
 
 // log x of a normal x > 0: x = 2^k m, sqrt(1/2) <= m < sqrt(2), log m = 2 atanh s by its series, s = (m - 1) / (m + 1).
 // Absolute error below 1e-7 near 1, relative error below 2 ulp elsewhere.

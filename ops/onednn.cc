@@ -31,13 +31,8 @@ dnnl::memory::desc describe(int64_t rows, int64_t columns, const MatrixLayout& l
   return {{rows, columns}, library_type(layout.dtype), {layout.row_stride, layout.column_stride}};
 }
 
-std::string text_of(const Product& p) {
-  return "oneDNN matmul (" + std::to_string(p.m) + " x " + std::to_string(p.k) + ") (" + std::to_string(p.k) + " x " +
-         std::to_string(p.n) + ") in " + name_of(p.a.dtype);
-}
-
 [[noreturn]] void fail(const Product& product, const char* call, const char* what) {
-  throw DeviceError(text_of(product) + ": " + call + " failed: " + what);
+  throw DeviceError("oneDNN matmul " + text_of(product) + ": " + call + " failed: " + what);
 }
 
 int64_t offset_of(const MatrixLayout& layout, int64_t row, int64_t column) {

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "core/op_card.h"
+#include "ops/product.h"
 
 namespace shardit {
 
@@ -20,19 +21,6 @@ struct LibraryScope {
 
  private:
   static inline thread_local int depth_ = 0;
-};
-
-// A matrix in memory, possibly transposed: elements between rows and between columns.
-struct MatrixLayout {
-  DType dtype = DType::kF32;
-  int64_t row_stride = 0, column_stride = 1;
-};
-
-// c (m, n) = a (m, k) b (k, n), plus a bias (n) of b's type to every row.
-struct Product {
-  int64_t m = 0, n = 0, k = 0;
-  MatrixLayout a, b, c;
-  bool bias = false;
 };
 
 // How many rows and columns of c a tile has.

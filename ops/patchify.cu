@@ -9,28 +9,50 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Where unit i of the image stands in the tokens.
+// n / divisor, n % divisor by a product and a shift; a division costs more than all else that moves an element.
+struct Divider {
+  uint32_t divisor, factor, shift;
+
+  explicit Divider(int64_t d) : divisor(static_cast<uint32_t>(d)), shift(0) {
+    while ((uint64_t{1} << shift) < divisor) ++shift;
+    factor = static_cast<uint32_t>((((uint64_t{1} << shift) - divisor) << 32) / divisor + 1);
+  }
+  __device__ uint32_t quotient(uint32_t n) const {
+    return static_cast<uint32_t>(((uint64_t{n} * factor >> 32) + n) >> shift);
+  }
+  __device__ uint32_t rest(uint32_t n, uint32_t quotient) const { return n - quotient * divisor; }
+};
+
+// Where unit i of the tokens stands in the image. A warp of neighbours in a token meets whole sectors of both.
 struct Permutation {
-  uint32_t across, patch, run;  // patches of a side; pixels of a patch's side; units of a patch's row
-  uint32_t channels;            // channel first: units are elements; 0: channel last
+  Divider across, patch, run, token;  // patches of a side; pixels of a patch's side; units of a patch's row, of a token
+  Divider plane;                      // pixels of a patch
+  uint32_t channels;                  // channel first: units are elements; 0: channel last
 
   __device__ uint32_t operator()(uint32_t i) const {
-    const uint32_t in_run = i % run, patch_column = i / run % across, line = i / run / across;
-    const uint32_t row = line % patch, patch_row = line / patch;  // of all images
-    const uint32_t token = (patch_row * across + patch_column) * patch * run;
-    if (channels == 0) return token + row * run + in_run;
-    return token + (in_run % channels * patch + row) * patch + in_run / channels;
+    const uint32_t t = token.quotient(i), in_token = token.rest(i, t);
+    const uint32_t patch_row = across.quotient(t), patch_column = across.rest(t, patch_row);
+    uint32_t row, in_run;
+    if (channels == 0) {
+      row = run.quotient(in_token);
+      in_run = run.rest(in_token, row);
+    } else {
+      const uint32_t channel = plane.quotient(in_token), pixel = plane.rest(in_token, channel);
+      row = patch.quotient(pixel);
+      in_run = patch.rest(pixel, row) * channels + channel;
+    }
+    return ((patch_row * patch.divisor + row) * across.divisor + patch_column) * run.divisor + in_run;
   }
 };
 
 template <typename U, bool kToTokens>
-__global__ void __launch_bounds__(kThreads) permute_kernel(const U* from, U* to, uint32_t units, Permutation tokens) {
+__global__ void __launch_bounds__(kThreads) permute_kernel(const U* from, U* to, uint32_t units, Permutation image) {
   const uint32_t i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= units) return;
   if constexpr (kToTokens)
-    to[tokens(i)] = from[i];
+    to[i] = from[image(i)];
   else
-    to[i] = from[tokens(i)];
+    to[image(i)] = from[i];
 }
 
 template <bool kToTokens> void permute(const KernelArgs& k, void* stream, const Shape& image) {
@@ -43,12 +65,16 @@ template <bool kToTokens> void permute(const KernelArgs& k, void* stream, const 
         using U = device::Unit<bytes>;
         const int64_t units = k.out[0].type.bytes() / bytes;
         CHECK_LT(units, int64_t{1} << 32) << "patches of " << units << " units";
-        const Permutation tokens{static_cast<uint32_t>(image[1] / a.patch), static_cast<uint32_t>(a.patch),
-                                 static_cast<uint32_t>(a.patch * channels * size / bytes),
-                                 channel_first ? static_cast<uint32_t>(channels) : 0};
+        const int64_t run = a.patch * channels * size / bytes;
+        const Permutation in_image{Divider(image[1] / a.patch),
+                                   Divider(a.patch),
+                                   Divider(run),
+                                   Divider(a.patch * run),
+                                   Divider(a.patch * a.patch),
+                                   channel_first ? static_cast<uint32_t>(channels) : 0};
         CHECK(!channel_first || bytes == size) << "an element is moved in " << size / bytes << " units";
         launch(permute_kernel<U, kToTokens>, static_cast<unsigned>(device::blocks_for(units, kThreads)), kThreads, 0,
-               stream, k.in[0].as<U>(), k.out[0].as<U>(), static_cast<uint32_t>(units), tokens);
+               stream, k.in[0].as<U>(), k.out[0].as<U>(), static_cast<uint32_t>(units), in_image);
       });
 }
 

@@ -2,6 +2,7 @@
 #include <iostream>
 #include <memory>
 
+#include "core/cuda_device.h"
 #include "core/error.h"
 #include "launcher/commands/commands.h"
 #include "launcher/format.h"
@@ -24,6 +25,46 @@ void print_row(const char* name, const std::string& value) {
   std::cout << name << std::string(16 - std::string(name).size(), ' ') << value << "\n";
 }
 
+struct Gpus {
+  std::vector<Gpu> found;
+  std::string why_none;
+};
+
+Gpus look_at_gpus() {
+  if (!built_with_cuda()) return {.why_none = "this build has no CUDA"};
+  Gpus gpus;
+  try {
+    for (int i = 0, count = count_gpus(); i < count; ++i) gpus.found.push_back(look_at_gpu(i));
+    if (gpus.found.empty()) gpus.why_none = "CUDA finds no GPU";
+  } catch (const DeviceError& error) {
+    gpus.why_none = error.what();
+  }
+  return gpus;
+}
+
+std::string describe(const Gpu& gpu) {
+  return gpu.name + ", sm_" + std::to_string(gpu.compute_capability) + ", " +
+         format_bytes(static_cast<double>(gpu.memory_bytes)) + ", " +
+         format_bytes(static_cast<double>(gpu.free_bytes)) + " free, driver for CUDA " + gpu.driver;
+}
+
+void print_gpus(const Gpus& gpus) {
+  if (gpus.found.empty()) print_row("gpus", "none: " + gpus.why_none);
+  for (size_t i = 0; i < gpus.found.size(); ++i)
+    print_row(i == 0 ? "gpus" : "", std::to_string(i) + ": " + describe(gpus.found[i]));
+}
+
+nlohmann::ordered_json gpus_json(const Gpus& gpus) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const Gpu& gpu : gpus.found)
+    rows.push_back({{"name", gpu.name},
+                    {"compute_capability", gpu.compute_capability},
+                    {"memory_bytes", gpu.memory_bytes},
+                    {"free_bytes", gpu.free_bytes},
+                    {"driver_cuda", gpu.driver}});
+  return rows;
+}
+
 void print_facts(const Machine& machine, const Build& build) {
   print_row("host", machine.host + ", " + machine.system);
   print_row("cpu", machine.cpu + ", " + std::to_string(machine.cores) + " cores usable");
@@ -37,20 +78,24 @@ void print_facts(const Machine& machine, const Build& build) {
   for (const auto& [name, version] : build.libraries)
     libraries += (libraries.empty() ? "" : ", ") + name + " " + version;
   print_row("libraries", libraries);
-  print_row("gpus", build.cuda ? "this build has CUDA" : "this build has no CUDA");
 }
 
 int doctor(const DoctorOptions& options) {
   const Machine machine = look_at_machine(".");
   const Build build = build_facts();
-  if (options.json)
-    std::cout << machine_json(".").dump(2) << "\n";
-  else
+  const Gpus gpus = look_at_gpus();
+  if (options.json) {
+    nlohmann::ordered_json facts = machine_json(".");
+    facts["gpus"] = gpus_json(gpus);
+    std::cout << facts.dump(2) << "\n";
+  } else {
     print_facts(machine, build);
+    print_gpus(gpus);
+  }
   if (!machine.missing_features.empty())
     throw DeviceError("this CPU lacks " + words(machine.missing_features) + ", which the binary was compiled for\n" +
                       "build on this machine, or with -DSHARDIT_MARCH=x86-64-v3");
-  if (options.gpus && !build.cuda) throw DeviceError("no GPU can be used: this build has no CUDA");
+  if (options.gpus && gpus.found.empty()) throw DeviceError("no GPU can be used: " + gpus.why_none);
   return 0;
 }
 

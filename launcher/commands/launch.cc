@@ -18,8 +18,9 @@ struct Flags {
 
 int run(const Flags& flags) {
   REQUIRE(!started_by_launcher(), "launch: was itself started by mpirun or srun; it starts mpirun: run it alone");
-  REQUIRE(!flags.share_gpu || build_facts().cuda,
-          "launch: --share-gpu lets the ranks of a node share a GPU, and this build has no CUDA; leave it out");
+  REQUIRE(!flags.share_gpu,
+          "launch: --share-gpu lets the ranks of a node share a GPU, and jobs of several ranks cannot use GPUs yet; "
+          "leave it out");
   return launch(flags.options);
 }
 
@@ -35,7 +36,7 @@ void add_launch_command(CLI::App& app, Handler& chosen) {
       ->capture_default_str();
   command->add_flag("--shrink", flags->options.shrink,
                     "After a failure go on with fewer ranks: the next smaller number that divides the micro-batches");
-  command->add_flag("--share-gpu", flags->share_gpu, "Let the ranks of a node share a GPU; needs a build with CUDA");
+  command->add_flag("--share-gpu", flags->share_gpu, "Let the ranks of a node share a GPU; not yet");
   command->add_option("COMMAND", flags->options.command, "After --: mpirun -np N shardit train CONFIG …")->required();
   command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
 }

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "launcher/commands/commands.h"
 #include "launcher/parity.h"
+#include "launcher/run_device.h"
 #include "launcher/threads.h"
 
 namespace shardit {
@@ -38,9 +39,9 @@ nlohmann::ordered_json to_json(const ParityResult& r) {
 }
 
 // Judges one file: 1 if a section fails, else 0. Throws where the file cannot be judged.
-int judge(const std::string& file, const Flags& flags, nlohmann::ordered_json& rows) {
+int judge(const std::string& file, const Flags& flags, Device& device, nlohmann::ordered_json& rows) {
   bool failed = false;
-  for (const ParityResult& result : run_parity(file, dtype_from_name(flags.precision), compute_threads())) {
+  for (const ParityResult& result : run_parity(file, dtype_from_name(flags.precision), device, compute_threads())) {
     failed = failed || result.status == ParityResult::kFail;
     if (flags.json)
       rows.push_back(to_json(result));
@@ -52,11 +53,12 @@ int judge(const std::string& file, const Flags& flags, nlohmann::ordered_json& r
 
 // A file that cannot be judged says so in its place, the others go on; the exit code is the worst of all files.
 int run(const Flags& flags) {
-  REQUIRE(flags.device == "cpu", "--device cuda: this build has no CUDA; use --device cpu");
+  const auto [device, note] = open_device(flags.device, 1);
+  if (!note.empty()) std::cerr << note << std::endl;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   int worst = 0;
   for (const std::string& file : flags.files)
-    worst = std::max(worst, run_handler([&] { return judge(file, flags, rows); }, std::cerr));
+    worst = std::max(worst, run_handler([&] { return judge(file, flags, *device, rows); }, std::cerr));
   if (flags.json) std::cout << rows.dump(2) << "\n";
   return worst;
 }
@@ -69,8 +71,8 @@ void add_parity_command(CLI::App& app, Handler& chosen) {
       "shardit parity goldens/latent-*.safetensors");
   auto flags = std::make_shared<Flags>();
   command->add_option("GOLDEN", flags->files, "Golden files (safetensors)")->required();
-  command->add_option("--device", flags->device, "cpu or cuda")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
+  command->add_option("--device", flags->device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command->add_option("--precision", flags->precision, "fp32, or bf16 (judges forward, cfg, loss and grad at 2e-2)")
       ->check(CLI::IsMember({"fp32", "bf16"}))

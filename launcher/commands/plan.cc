@@ -9,6 +9,7 @@
 #include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/memory_check.h"
+#include "launcher/run_device.h"
 #include "launcher/run_program.h"
 #include "launcher/state.h"
 #include "launcher/threads.h"
@@ -32,7 +33,8 @@ struct RankPlan {
 };
 
 CompiledProgram compile_for(const RunConfig& config, const RunSetup& setup, int ranks) {
-  return compile_run(setup, run_program_options(config, setup), compute_threads(ranks));
+  const Target target = planned_target(RunConfig::Device_Name(config.device()), compute_threads(ranks));
+  return compile_run(setup, run_program_options(config, setup, target), target);
 }
 
 // Of rank 0, with the threads that it would get if all ranks ran on this machine.

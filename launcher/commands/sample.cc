@@ -16,6 +16,7 @@
 #include "launcher/output_file.h"
 #include "launcher/progress.h"
 #include "launcher/run_data.h"
+#include "launcher/run_device.h"
 #include "launcher/run_program.h"
 #include "launcher/sampling.h"
 #include "launcher/signals.h"
@@ -67,14 +68,14 @@ RunConfig config_of(const Flags& f, const std::optional<Checkpoint>& checkpoint)
 void load_weights(PosixFiles& files, const Flags& f, const std::optional<Checkpoint>& checkpoint, Program& program,
                   const RunSetup& setup, const std::string& source) {
   const std::string kind = source == "master" || source == "param" ? "params" : source;
+  const std::string buffers = kind == "params" ? "master" : source;
   if (checkpoint) {
-    const std::vector<StateTensor> tensors = tensors_of(program, setup, {kind, kind == "params" ? "master" : source});
-    load_checkpoint(files, *checkpoint, tensors, Extra::kIgnore);
+    load_checkpoint(files, *checkpoint, tensors_of(program, setup, {kind, buffers}), Extra::kIgnore);
   } else {
     const std::vector<ReleasedConstant> released = released_constants(setup.model);
-    import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", kind == "params" ? "master" : source}),
-                   constants_of(released));
+    import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", buffers}), constants_of(released));
   }
+  push_state(program, setup, {kind, buffers});
   if (source == "param") program.run("refresh");
 }
 
@@ -139,7 +140,7 @@ void write_samples(const std::string& path, const SampledImages& images, const s
 
 // All that is settled before the first image is drawn. Every rank holds all weights; they share the batches.
 struct Job {
-  Job(const Flags& f, int threads);
+  Job(const Flags& f, int ranks, int threads);
 
   PosixFiles files;
   std::optional<Checkpoint> checkpoint;  // nothing where the weights are a safetensors file
@@ -149,20 +150,20 @@ struct Job {
   SamplingSetup sampling;
   std::vector<int64_t> classes, labels;
   Pool pool;
-  std::unique_ptr<Device> device = make_cpu_device();
+  RunDevice device;
   std::optional<Program> program;
 };
 
 void check_flags(const Flags& f) {
-  REQUIRE(f.device != "cuda", "--device cuda: this build has no CUDA; use --device cpu or auto");
   REQUIRE(f.decoder.empty(), "--decoder: this build has no autoencoder; it samples models that work on pixels");
   REQUIRE(!f.out.empty() || !f.npz.empty(), "nothing to write: expected --out grid.png, --npz samples.npz, or both");
   for (const std::string& path : {f.out, f.npz})
     if (!path.empty()) check_output_file(path);
 }
 
-Job::Job(const Flags& f, int threads) : pool(threads) {
+Job::Job(const Flags& f, int ranks, int threads) : pool(threads) {
   check_flags(f);
+  device = open_device(f.device, ranks);
   if (is_weights_file(f.checkpoint))
     REQUIRE(!f.config.empty(), "sampling from a safetensors file needs --config, the run config of the model");
   else
@@ -177,8 +178,9 @@ Job::Job(const Flags& f, int threads) : pool(threads) {
   classes = parse_classes(f.classes, setup.model.num_classes);
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
-  program.emplace(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, threads),
-                  *device, pool);
+  program.emplace(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan},
+                              target_of(*device.device, threads)),
+                  *device.device, pool);
   program->run("constants");
   load_weights(files, f, checkpoint, *program, setup, sampling.weights);
 }
@@ -186,10 +188,11 @@ Job::Job(const Flags& f, int threads) : pool(threads) {
 int run(const Flags& f, World& world) {
   Ranks ranks(world);
   std::optional<Job> prepared;
-  ranks.together("set-up", [&] { prepared.emplace(f, compute_threads(world.local_size())); });
+  ranks.together("set-up", [&] { prepared.emplace(f, world.size(), compute_threads(world.local_size())); });
   Job& job = *prepared;
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
   catch_stop_signals(ranks.first());
+  if (ranks.first() && !job.device.note.empty()) std::cout << job.device.note << std::endl;
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");
   const SampledImages images = draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks,

@@ -6,6 +6,7 @@
 #include "launcher/config.h"
 #include "launcher/job.h"
 #include "launcher/ranks.h"
+#include "launcher/run_device.h"
 #include "launcher/run_program.h"
 #include "launcher/threads.h"
 #include "launcher/train_flags.h"
@@ -44,9 +45,9 @@ void check_resume_proof(const std::string& mode) {
 RunConfig config_of(const TrainFlags& flags) {
   check_resume(flags.resume);
   check_resume_proof(flags.resume_proof);
-  const RunConfig config = load_config(flags.config, flags.sets);
-  REQUIRE(config.device() != RunConfig::cuda, "device is cuda: this build has no CUDA; set device to cpu or auto");
-  return config;
+  std::vector<std::string> sets = flags.sets;
+  if (!flags.device.empty()) sets.push_back("device=" + flags.device);
+  return load_config(flags.config, sets);
 }
 
 int run(const TrainFlags& flags, World& world) {
@@ -64,7 +65,8 @@ int run(const TrainFlags& flags, World& world) {
     if (flags.dump_graph.empty()) return;
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
     const RunSetup setup = make_setup(config, plan_mesh(world.size(), world.rank(), replicas));
-    const std::string text = dump_graph(setup, flags.dump_graph, options.threads);
+    const std::string text =
+        dump_graph(setup, flags.dump_graph, planned_target(RunConfig::Device_Name(config.device()), options.threads));
     if (world.rank() == 0) std::cout << text;
   });
   return flags.dump_graph.empty() ? train(config, options, world) : 0;

@@ -84,7 +84,6 @@ TEST(BadConfig, EveryOddSettingIsRefusedWithoutAnAbort) {
                           "parallel.fold_group=0",
                           "precision.compute=tf32",
                           "precision.reduce=tf32",
-                          "device=cuda",
                           "checkpoint.keep_last=-1",
                           "checkpoint.keep_last=4294967296",
                           "sample.steps=101",

@@ -272,7 +272,8 @@ TEST(Launch, RefusesWhatItCannotRun) {
   refused({"--", "mpirun", "-np", "1", program, "train", config, ":", "-np", "1", program, "train", config},
           {"got ':'"});
   refused({"--", "/no/such/mpirun", "-np", "2", program, "train", config}, {"cannot start '/no/such/mpirun'"});
-  refused({"--share-gpu", "--", "mpirun", "-np", "2", program, "train", config}, {"--share-gpu", "no CUDA"});
+  refused({"--share-gpu", "--", "mpirun", "-np", "2", program, "train", config},
+          {"--share-gpu", "cannot use GPUs yet"});
   refused({"--shrink", "--", "mpirun", program, "train", config}, {"--shrink", "mpirun -np N"});
   refused({"--"}, {"COMMAND is required"});
 }

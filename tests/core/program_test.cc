@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "core/error.h"
 #include "core/random.h"
 #include "core/windows.h"
@@ -223,6 +225,94 @@ TEST(Program, AGraphWaitsForWhatAnEarlierOneStillReads) {
     program.download("sent", sent.data(), kN * sizeof(float));
     EXPECT_EQ(sent[0], 3) << "1, and one more by each graph; seed " << seed;
   }
+}
+
+// ---- a device whose memory the host does not reach -----------------------------------------------------------------
+
+Target apart_target() {
+  Target target;
+  target.copied_on_host = [](const std::string& buffer) { return buffer == "x" || buffer == "y"; };
+  return target;
+}
+
+struct Apart {
+  Pool pool{1};
+  test::QueueDevice device{1, test::Memory::kApart};
+  Program program;
+
+  explicit Apart(std::vector<NamedGraph> graphs) : program(compile(std::move(graphs), apart_target()), device, pool) {}
+  float* host(const std::string& name, int slot = 0) { return static_cast<float*>(program.host_pointer(name, slot)); }
+};
+
+TEST(ApartMemory, IsFilledAndReadThroughCopies) {
+  Apart run({{"g", add_one_graph(2)}});
+  for (int slot : {0, 1, 0}) {
+    std::fill_n(run.host("x", slot), kN, 10.0f * static_cast<float>(slot + 1));
+    run.program.push("x", slot);
+    run.program.run("g", slot);
+    run.program.pull("y");
+    EXPECT_EQ(run.host("y")[kN - 1], 11 + 10 * slot);
+  }
+  EXPECT_EQ(run.program.memory().bytes_by_class()[BufferClass::kHostCopies], 3 * 256) << "two slots of x, and y";
+}
+
+TEST(ApartMemory, EndsAHostThatTouchesItAndAKernelThatIsSentElsewhere) {
+  Apart run({{"g", add_one_graph()}});
+  const TensorRef y = run.program.output("g", "y");
+  EXPECT_DEATH(std::printf("%f", static_cast<double>(y.as<float>()[0])), "");
+  std::vector<float> here(kN);
+  const std::vector<TensorRef> refs = {{here.data(), {DType::kF32, {kN}}}};
+  EXPECT_DEATH(run.device.launch(Stream::kCompute, test::plain, {.in = refs, .out = refs}, nullptr),
+               "an address of the host where one of the device's is due");
+  EXPECT_DEATH(run.device.copy_in(Stream::kCompute, y.data, y.data, 4),
+               "an address of the device where one of the host's is due");
+  EXPECT_EQ(run.program.on_host(y).as<float>()[0], 0);
+}
+
+TEST(ApartMemory, ABufferWithoutACopyIsNoneOfTheHosts) {
+  Graph g;
+  g.keep(g.add1(test::plain, {in(g, "x")}), "z");
+  Apart run({{"g", g}});
+  EXPECT_DEATH(run.program.host_pointer("z"), "z has no copy on the host");
+}
+
+// Whose cards have no kernels here.
+struct KernelsOfGpus : test::QueueDevice {
+  KernelsOfGpus() : QueueDevice(1, test::Memory::kApart) {}
+  Kernels kernels() const override { return Kernels::kCuda; }
+};
+
+Target gpu_target() {
+  Target target = apart_target();
+  target.kernels = Kernels::kCuda;
+  return target;
+}
+
+TEST(ApartMemory, ACardWithoutADeviceKernelIsRefusedByName) {
+  Graph g;
+  const Value x = in(g, "x");
+  const auto scope = g.scope("blocks.7.mlp");
+  g.keep(g.add1(test::plain, {x}), "y");
+  try {
+    compile({{"g", g}}, gpu_target());
+    FAIL() << "nobody noticed";
+  } catch (const DeviceError& error) {
+    EXPECT_STREQ(error.what(), "blocks.7.mlp (plain) has no kernel for GPUs in this build; use device=cpu");
+  }
+}
+
+TEST(ApartMemory, AWindowNeedsNoDeviceKernel) {
+  Graph g;
+  const auto scope = g.scope("w");
+  g.name_output(g.add1(test::half<1>, {in(g, "x")}), "second");
+  KernelsOfGpus device;
+  Pool pool(1);
+  Program program(compile({{"g", g}}, gpu_target()), device, pool);
+  std::vector<float> x(kN);
+  std::iota(x.begin(), x.end(), 0.0f);
+  program.upload("x", x.data(), kN * sizeof(float));
+  program.run("g");
+  EXPECT_EQ(program.on_host(program.output("g", "second")).as<float>()[0], kN / 2);
 }
 
 }  // namespace

@@ -1,78 +1,15 @@
 #include "tests/gpu/bench.h"
 
-#include <algorithm>
-#include <cmath>
-#include <functional>
-
-#include <glog/logging.h>
 #include "core/layout.h"
-#include "ops/cast.h"
-#include "ops/ops.h"
-#include "tests/gpu/device_memory.h"
+#include "tests/gpu/bench_case.h"
 
 namespace shardit {
 namespace {
-
-constexpr int kWarmUp = 3, kRuns = 25;
-
-struct Events {
-  cudaEvent_t begin, end;
-  Events() {
-    SHARDIT_CUDA(cudaEventCreate(&begin));
-    SHARDIT_CUDA(cudaEventCreate(&end));
-  }
-  ~Events() {
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
-  }
-};
-
-// The median time of a launch, in milliseconds.
-double median_ms(const std::function<void()>& launch) {
-  const Events events;
-  std::vector<float> times;
-  for (int i = 0; i < kWarmUp + kRuns; ++i) {
-    SHARDIT_CUDA(cudaEventRecord(events.begin, nullptr));
-    launch();
-    SHARDIT_CUDA(cudaEventRecord(events.end, nullptr));
-    SHARDIT_CUDA(cudaEventSynchronize(events.end));
-    float ms = 0;
-    SHARDIT_CUDA(cudaEventElapsedTime(&ms, events.begin, events.end));
-    if (i >= kWarmUp) times.push_back(ms);
-  }
-  std::nth_element(times.begin(), times.begin() + kRuns / 2, times.end());
-  return times[kRuns / 2];
-}
-
-// ---- cases -------------------------------------------------------------------------------------------------------
-
-using Builder = std::function<std::vector<Value>(const std::vector<Value>&)>;
-
-// An op on inputs of these types, built in fp32 and cast to `precision`; its node of the card is timed.
-struct Case {
-  std::string name;
-  const OpCard* card;
-  Precision precision;
-  std::vector<Type> in;
-  Builder build;
-  std::function<int64_t(int64_t)> integer = [](int64_t i) { return i; };
-  double bytes = 0;  // where fewer move than the card's cost says
-};
-
-const Precision kFp32{};
-const Precision kBf16{.compute = DType::kBF16, .residual = DType::kBF16, .reduce = DType::kBF16};
-const Precision kMixed{.compute = DType::kBF16, .residual = DType::kF32, .reduce = DType::kF32};
 
 // DiffiT-XL/2: 1152 channels; 262144 rows are 1024 images of 256 tokens or 256 images of 1024 tokens.
 constexpr int64_t kChannels = 1152, kRows = 262144, kTokens = 256;
 constexpr int64_t kParameters = 97656 * kChunk;  // 100 M
 constexpr int64_t kImages = 8192;                // latents of 64 x 64 x 4
-
-Type f32(Shape shape) { return {DType::kF32, shape}; }
-Type i64(Shape shape) { return {DType::kI64, shape}; }
-Builder one(std::function<Value(const std::vector<Value>&)> f) {
-  return [f](const std::vector<Value>& v) { return std::vector{f(v)}; };
-}
 
 void add_token_cases(std::vector<Case>& cases) {
   const Type x = f32({kRows, kChannels}), row = f32({kRows});
@@ -155,6 +92,19 @@ void add_moving_cases(std::vector<Case>& cases) {
                      return embedding_grad(v[0], v[1], {1001, kChannels});
                    }),
                    [](int64_t i) { return i * 7 % 1001; }});
+  const Type schedule = f32({1000, kScheduleColumns});
+  cases.push_back({"variational_bound fp32",
+                   &variational_bound_card,
+                   kFp32,
+                   {image, image, image, image, ids, schedule},
+                   one([](const auto& v) { return variational_bound(v[0], v[1], v[2], v[3], v[4], v[5]); }),
+                   [](int64_t i) { return 1 + i % 999; }});
+  cases.push_back({"variational_bound_grad fp32",
+                   &variational_bound_grad_card,
+                   kFp32,
+                   {f32({kImages}), image, image, image, image, ids, schedule},
+                   one([](const auto& v) { return variational_bound_grad(v[0], v[1], v[2], v[3], v[4], v[5], v[6]); }),
+                   [](int64_t i) { return 1 + i % 999; }});
   cases.push_back({"draw_normal", &draw_normal_card, kFp32, {ids}, one([](const auto& v) {
                      return draw_normal(v[0], {64, 64, 4}, 5, Purpose::kNoise);
                    })});
@@ -205,81 +155,10 @@ void add_optimizer_cases(std::vector<Case>& cases) {
 
 // ---- running them --------------------------------------------------------------------------------------------------
 
-const Node& node_of(const Graph& graph, const OpCard* card) {
-  for (int n = graph.node_count() - 1; n >= 0; --n)
-    if (graph.node(n).card == card) return graph.node(n);
-  LOG(FATAL) << "the case has no node of " << card->name;
-}
-
-// Device memory full of plausible numbers: positive ones, so that they may stand for variances.
-class Operands {
- public:
-  Operands() : arena_(size_t{12} << 30) {
-    const Philox philox(1, Purpose::kSynthetic);
-    std::vector<float> f32(kPool);
-    std::vector<BF16> bf16(kPool);
-    for (size_t i = 0; i < kPool; ++i) bf16[i] = BF16(f32[i] = std::fabs(normal_at(philox, 0, i)));
-    f32_ = arena_.allocate(kPool * sizeof(float));
-    bf16_ = arena_.allocate(kPool * sizeof(BF16));
-    arena_.copy_in(f32_, reinterpret_cast<std::byte*>(f32.data()), kPool * sizeof(float));
-    arena_.copy_in(bf16_, reinterpret_cast<std::byte*>(bf16.data()), kPool * sizeof(BF16));
-  }
-
-  std::byte* make(const Type& type, const std::function<int64_t(int64_t)>& integer) {
-    const auto bytes = static_cast<size_t>(type.bytes());
-    std::byte* to = arena_.allocate(bytes);
-    if (type.dtype == DType::kF32 || type.dtype == DType::kU8) repeat(f32_, kPool * sizeof(float), to, bytes);
-    if (type.dtype == DType::kBF16) repeat(bf16_, kPool * sizeof(BF16), to, bytes);
-    if (type.dtype == DType::kF64) upload(std::vector<double>(static_cast<size_t>(type.shape.numel()), 0.5), to);
-    if (type.dtype == DType::kI64) {
-      std::vector<int64_t> values(static_cast<size_t>(type.shape.numel()));
-      for (size_t i = 0; i < values.size(); ++i) values[i] = integer(static_cast<int64_t>(i));
-      upload(values, to);
-    }
-    return to;
-  }
-  std::byte* make_empty(size_t bytes) { return arena_.allocate(bytes); }
-  // All that was made is free again.
-  void clear() { arena_.rewind(bf16_ + kPool * sizeof(BF16)); }
-
- private:
-  static constexpr size_t kPool = size_t{1} << 22;
-
-  void repeat(const std::byte* from, size_t pool, std::byte* to, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += pool) arena_.copy_in(to + at, from, std::min(pool, bytes - at));
-  }
-  template <typename T> void upload(const std::vector<T>& values, std::byte* to) {
-    arena_.copy_in(to, reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(T));
-  }
-
-  DeviceArena arena_;
-  std::byte *f32_, *bf16_;
-};
-
 BenchResult run_case(const Case& c, Operands& operands) {
-  Graph graph(DType::kF32);
-  std::vector<Value> in;
-  for (size_t i = 0; i < c.in.size(); ++i)
-    in.push_back(input(graph, "in" + std::to_string(i), c.in[i], BufferClass::kActivations));
-  c.build(in);
-  const Graph cast_graph = apply_precision(graph, c.precision);
-  const Node& node = node_of(cast_graph, c.card);
-  const NodeTypes types = types_of(cast_graph, node);
-
-  std::vector<TensorRef> in_refs, out_refs;
-  for (const Type& type : types.in) in_refs.push_back({operands.make(type, c.integer), type});
-  for (const Type& type : types.out) out_refs.push_back({nullptr, type});
-  for (const Alias& a : c.card->alias ? c.card->alias(types) : std::vector<Alias>{})
-    if (a.kind == Alias::kUpdate) out_refs[a.out].data = in_refs[a.in].data;
-  for (TensorRef& out : out_refs)
-    if (!out.data) out.data = operands.make_empty(static_cast<size_t>(out.type.bytes()));
-  const int64_t scratch = c.card->workspace ? c.card->workspace(types, 1) : 0;
-  const KernelArgs args{.in = in_refs,
-                        .out = out_refs,
-                        .attrs = node.attrs.get(),
-                        .workspace = operands.make_empty(static_cast<size_t>(scratch))};
-  const double bytes = c.bytes > 0 ? c.bytes : c.card->cost(types).bytes;
-  const BenchResult result{c.name, bytes, median_ms([&] { c.card->cuda(args, nullptr); })};
+  const TimedNode node(c, operands);
+  const double bytes = c.bytes > 0 ? c.bytes : node.cost().bytes;
+  const BenchResult result{c.name, bytes, median_ms([&] { node.launch(); })};
   operands.clear();
   return result;
 }
@@ -301,7 +180,7 @@ std::vector<BenchResult> bench_device_kernels() {
   add_image_cases(cases);
   add_moving_cases(cases);
   add_optimizer_cases(cases);
-  Operands operands;
+  Operands operands(Signs::kPositive);
   std::vector<BenchResult> results = {copy_speed(operands)};
   for (const Case& c : cases) results.push_back(run_case(c, operands));
   return results;

@@ -30,6 +30,7 @@ class DeviceArena : public KernelMemory {
   void copy_in(std::byte* to, const std::byte* from, size_t bytes) override {
     SHARDIT_CUDA(cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
   }
+  void wait() override { SHARDIT_CUDA(cudaDeviceSynchronize()); }
   void copy_out(std::byte* to, const std::byte* from, size_t bytes) override {
     SHARDIT_CUDA(cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
   }

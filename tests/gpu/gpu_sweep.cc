@@ -3,8 +3,8 @@
 //
 //   gpu_sweep [--bench] [--json FILE] [--seeds N]
 //
-// Exit code: 0 all agree, 1 a kernel differs, 2 a wrong flag, 3 no GPU or an error of CUDA.
-#include <chrono>
+// Exit code: 0 all agree, 1 a kernel differs, or a product is wrong or does not repeat, 2 a wrong flag, 3 no GPU or an
+// error of CUDA.
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -25,26 +25,25 @@ struct CardReport {
   std::vector<std::string> failures;
 };
 
-NodeResult run_on_gpu(const NodeCase& c, KernelMemory& memory, Addresses addresses = Addresses::kAligned) {
-  return run_node(
-      c, memory,
-      [&](const KernelArgs& k) {
-        c.node->card->cuda(k, nullptr);
-        SHARDIT_CUDA(cudaDeviceSynchronize());
-      },
-      addresses);
-}
-
 void check(const NodeCase& c, const NodeResult& cpu, KernelMemory& memory, CardReport& report) {
   const auto expect = [&](const std::string& text, const char* where) {
     if (!text.empty()) report.failures.push_back(text + where);
   };
   ++report.nodes;
-  const NodeResult first = run_on_gpu(c, memory);
+  const NodeResult first = run_on_device(c, memory);
   expect(difference(c, cpu, first), "");
-  expect(difference(c, cpu, run_on_gpu(c, memory, Addresses::kShifted)), ", at addresses that do not fit packs");
-  expect(difference(c, cpu, run_on_gpu(c, memory, Addresses::kInPlace)), ", where outputs reuse inputs");
-  if (run_on_gpu(c, memory).out != first.out) report.failures.push_back(c.name + ": a second run gives other bits");
+  expect(difference(c, cpu, run_on_device(c, memory, Addresses::kShifted)), ", at addresses that do not fit packs");
+  expect(difference(c, cpu, run_on_device(c, memory, Addresses::kInPlace)), ", where outputs reuse inputs");
+  if (run_on_device(c, memory).out != first.out) report.failures.push_back(c.name + ": a second run gives other bits");
+}
+
+// A product that the library refuses is a failure of its card, not the end of the sweep.
+template <typename F> void reporting(CardReport& report, const std::string& name, F&& f) {
+  try {
+    f();
+  } catch (const DeviceError& e) {
+    report.failures.push_back(name + ": " + e.what());
+  }
 }
 
 std::map<std::string, CardReport> sweep(uint64_t seeds) {
@@ -53,8 +52,17 @@ std::map<std::string, CardReport> sweep(uint64_t seeds) {
   for (const OpCard* card : all_cards())
     for (uint64_t seed = 0; seed < seeds; ++seed)
       for_device_nodes(*card, 1000 + seed, [&](const NodeCase& c, const NodeResult& cpu) {
-        check(c, cpu, memory, reports[c.node->card->name]);
+        CardReport& report = reports[c.node->card->name];
+        reporting(report, c.name, [&] { check(c, cpu, memory, report); });
       });
+  for (const OpCard* card : all_cards()) {
+    if (!card->expand) continue;
+    CardReport& report = reports[card->name];
+    reporting(report, card->name, [&] {
+      const auto differences = expansion_differences(*card, 1000, memory);
+      report.failures.insert(report.failures.end(), differences.begin(), differences.end());
+    });
+  }
   return reports;
 }
 
@@ -78,17 +86,43 @@ void print_bench(const std::vector<BenchResult>& results) {
                 r.bytes_per_second() / 1e9, r.bytes_per_second() / copy);
 }
 
+constexpr double kPeakFlops = 989e12;  // NVIDIA's number for bf16 on an H100 or H200, dense
+
+void print_products(const std::vector<ProductResult>& results) {
+  std::printf("\n%-36s %10s %10s %10s %8s %10s  %s\n", "product in bf16", "ms", "TFLOP/s", "of ceiling", "of 989",
+              "error", "bits");
+  for (const ProductResult& r : results)
+    std::printf("%-36s %10.4f %10.1f %10.3f %8.3f %10.1e  %s%s\n", r.name.c_str(), r.milliseconds,
+                r.flops_per_second() / 1e12, r.flops_per_second() / results[0].flops_per_second(),
+                r.flops_per_second() / kPeakFlops, r.error, r.repeats ? "repeat" : "DO NOT REPEAT",
+                r.error <= r.bound ? "" : ", WRONG");
+}
+
+struct Benchmarks {
+  std::vector<BenchResult> kernels;
+  std::vector<ProductResult> products;
+};
+
 nlohmann::json json_of(const cudaDeviceProp& gpu, const std::map<std::string, CardReport>& reports,
-                       const std::vector<BenchResult>& results) {
+                       const Benchmarks& results) {
   nlohmann::json json{{"gpu", gpu.name}, {"compute_capability", gpu.major * 10 + gpu.minor}};
   for (const auto& [name, report] : reports)
     json["sweep"][name] = {{"nodes", report.nodes}, {"failures", report.failures}};
-  for (const BenchResult& r : results)
+  for (const BenchResult& r : results.kernels)
     json["bench"].push_back({{"name", r.name},
                              {"bytes", r.bytes},
                              {"milliseconds", r.milliseconds},
                              {"bytes_per_second", r.bytes_per_second()},
-                             {"of_copy", r.bytes_per_second() / results[0].bytes_per_second()}});
+                             {"of_copy", r.bytes_per_second() / results.kernels[0].bytes_per_second()}});
+  for (const ProductResult& r : results.products)
+    json["products"].push_back({{"name", r.name},
+                                {"flops", r.flops},
+                                {"milliseconds", r.milliseconds},
+                                {"flops_per_second", r.flops_per_second()},
+                                {"of_ceiling", r.flops_per_second() / results.products[0].flops_per_second()},
+                                {"of_989_tflops", r.flops_per_second() / kPeakFlops},
+                                {"error", r.error},
+                                {"repeats", r.repeats}});
   return json;
 }
 
@@ -113,14 +147,17 @@ int run(const Flags& flags) {
               gpu.multiProcessorCount, static_cast<double>(gpu.totalGlobalMem) / 1e9,
               static_cast<double>(gpu.l2CacheSize) / 1e6);
   const auto reports = sweep(flags.seeds);
-  const int failed = print_sweep(reports);
+  int failed = print_sweep(reports);
   std::fflush(stdout);
-  std::vector<BenchResult> results;
+  Benchmarks results;
   if (flags.bench) {
-    results = bench_device_kernels();
-    print_bench(results);
+    results.products = bench_products();
+    print_products(results.products);
+    results.kernels = bench_device_kernels();
+    print_bench(results.kernels);
   }
   if (!flags.json.empty()) std::ofstream(flags.json) << json_of(gpu, reports, results).dump(2) << "\n";
+  for (const ProductResult& r : results.products) failed += !r.is_right();
   return failed == 0 ? 0 : 1;
 }
 

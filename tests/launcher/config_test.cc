@@ -270,9 +270,13 @@ TEST(Config, GuidanceNeedsLabelDropout) {
 
 TEST(Config, WhatThisBuildCannotDoIsRefusedWithTheReason) {
   EXPECT_EQ(set_error("precision.compute=tf32"),
-            "precision.compute=tf32 exists on GPUs only, and this build computes on the CPU; use fp32 or bf16");
-  EXPECT_EQ(set_error("device=cuda"), "device=cuda: this build has no CUDA; use device=cpu");
+            "precision.compute=tf32: this build has no kernels for it; use fp32 or bf16");
   EXPECT_NE(set_error("precision.reduce=tf32").find("expected fp32 or bf16"), string::npos);
+}
+
+// A checkpoint holds its config, and is looked at on machines of all kinds.
+TEST(Config, ThatNamesAGpuIsReadWhereThereIsNone) {
+  EXPECT_EQ(parse(kSmall, {"device=cuda"}).device(), RunConfig::cuda);
 }
 
 TEST(ResolvedText, ReadsBackToTheSameConfig) {

@@ -24,7 +24,8 @@ class KernelMemory {
   virtual std::byte* allocate(size_t bytes) = 0;  // on a multiple of 256
   virtual void release(std::byte* memory) = 0;
   virtual void copy_in(std::byte* to, const std::byte* from, size_t bytes) = 0;
-  virtual void copy_out(std::byte* to, const std::byte* from, size_t bytes) = 0;  // after all kernels
+  virtual void wait() {}  // until kernels are done; throws what they failed with
+  virtual void copy_out(std::byte* to, const std::byte* from, size_t bytes) = 0;
 };
 std::unique_ptr<KernelMemory> host_memory();
 
@@ -44,15 +45,18 @@ struct NodeResult {
 // Shifted: by one element, so that packs do not fit. In place: outputs lie where the card lets them reuse an input.
 enum class Addresses { kAligned, kShifted, kInPlace };
 
-// Runs the node by `kernel`. Outputs and scratch are full of NaNs before, and there are edges around all operands.
-NodeResult run_node(const NodeCase& c, KernelMemory& memory, const std::function<void(const KernelArgs&)>& kernel,
-                    Addresses addresses = Addresses::kAligned);
+// Run the node's kernels. Outputs and scratch are full of NaNs before, and there are edges around all operands.
+NodeResult run_on_device(const NodeCase& c, KernelMemory& memory, Addresses addresses = Addresses::kAligned);
 NodeResult run_on_cpu(const NodeCase& c);
 
 // Calls f(case, what the CPU gives) for each node of the card's samples whose card has a device kernel. `seed` keys the
 // inputs.
 void for_device_nodes(const OpCard& card, uint64_t seed,
                       const std::function<void(const NodeCase&, const NodeResult& cpu)>& f);
+
+// Where outputs of a fused card's samples are not, to the bit, those of its expansion on the same device, in fp32 and
+// in bf16. Empty for a card without expansion.
+std::vector<std::string> expansion_differences(const OpCard& card, uint64_t seed, KernelMemory& memory);
 
 // How far results lie apart, as text; empty where they agree. Results agree to the bit, except those of cards whose
 // device kernels sum in another order or use the GPU's own exp2, sine and the like: they agree within the tolerance

@@ -14,8 +14,7 @@ class DeviceSweep : public testing::TestWithParam<const OpCard*> {};
 
 NodeResult run_on_shim(const NodeCase& c, uint64_t seed, Addresses addresses) {
   const simt::Order order(seed);
-  return run_node(
-      c, *host_memory(), [&](const KernelArgs& k) { c.node->card->cuda(k, nullptr); }, addresses);
+  return run_on_device(c, *host_memory(), addresses);
 }
 
 TEST_P(DeviceSweep, KernelsMatchTheCpu) {
@@ -30,6 +29,10 @@ TEST_P(DeviceSweep, KernelsMatchTheCpu) {
       EXPECT_EQ(drawn.violation, "") << c.name;
     }
   });
+}
+
+TEST_P(DeviceSweep, FusedKernelsHaveTheBitsOfTheirExpansion) {
+  EXPECT_EQ(expansion_differences(*GetParam(), 31, *host_memory()), std::vector<std::string>{});
 }
 
 std::string card_name(const testing::TestParamInfo<const OpCard*>& info) { return info.param->name; }

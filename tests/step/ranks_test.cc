@@ -11,6 +11,7 @@
 #include "launcher/config.h"
 #include "launcher/ranks.h"
 #include "launcher/run_data.h"
+#include "launcher/run_device.h"
 #include "launcher/run_program.h"
 #include "launcher/sampling.h"
 #include "launcher/state.h"
@@ -42,7 +43,8 @@ struct Outcome {
 };
 
 void collect(Program& program, const RunSetup& setup, Outcome& outcome) {
-  for (const StateKind& kind : state_kinds(setup))
+  for (const StateKind& kind : state_kinds(setup)) {
+    pull_state(program, setup, kind);
     for (const Unit& unit : setup.layout.units) {
       const auto* held = static_cast<const float*>(program.host_pointer(kind.source + "." + unit.name));
       for (const ParamPart& part : parts_in_shard(unit, setup.sharding.state_shard(), setup.sharding.state_shards())) {
@@ -51,6 +53,7 @@ void collect(Program& program, const RunSetup& setup, Outcome& outcome) {
         std::copy_n(held + part.offset, part.count, tensor.begin() + part.first);
       }
     }
+  }
 }
 
 struct Arrangement {
@@ -58,6 +61,7 @@ struct Arrangement {
   std::vector<std::string> sets = {};
   ThreadWorldOptions world = {};
   std::optional<uint64_t> queues = {};  // streams advance in an order drawn from this seed
+  test::Memory memory = test::Memory::kShared;
 };
 
 Outcome outcome_of(const Arrangement& a) {
@@ -72,9 +76,10 @@ Outcome outcome_of(const Arrangement& a) {
     const RunSetup setup = make_setup(config, make_mesh(world, a.replicas));
     const auto data = open_dataset(config, Split::kTrain);
     const std::unique_ptr<Device> device =
-        a.queues ? std::make_unique<test::QueueDevice>(*a.queues + 100 * world.rank()) : make_cpu_device();
+        a.queues ? std::make_unique<test::QueueDevice>(*a.queues + 100 * world.rank(), a.memory) : make_cpu_device();
     Pool pool(a.threads);
-    Program program(compile_run(setup, run_program_options(config, setup), a.threads), *device, pool);
+    const Target target = target_of(*device, a.threads);
+    Program program(compile_run(setup, run_program_options(config, setup, target), target), *device, pool);
     initialize_state(program, setup);
     program.run("constants");
     refresh_weights(program);
@@ -235,6 +240,15 @@ TEST(Ranks, AnyOrderThatTheWaitsAllowMakesTheStepsOfOne) {
     for (int stage : {0, 1, 3}) {
       const Arrangement a = {.ranks = 2, .stage = stage, .queues = seed};
       expect_same(outcome_of(a), one, name_of(a) + ", queues of seed " + std::to_string(seed));
+    }
+}
+
+TEST(Ranks, OnDevicesWithMemoryOfTheirOwnMakeTheStepsOfOne) {
+  const Outcome one = outcome_of({});
+  for (int ranks : {1, 2})
+    for (int stage : {0, 2, 3}) {
+      const Arrangement a = {.ranks = ranks, .stage = stage, .queues = 7, .memory = test::Memory::kApart};
+      expect_same(outcome_of(a), one, name_of(a) + ", apart");
     }
 }
 

@@ -9,7 +9,9 @@
 #include "core/error.h"
 #include "dist/thread_world.h"
 #include "launcher/run_data.h"
+#include "launcher/run_device.h"
 #include "launcher/step_runner.h"
+#include "tests/core/queue_device.h"
 #include "tests/step/tiny_run.h"
 
 namespace shardit {
@@ -27,13 +29,15 @@ std::string name_of(const Arrangement& a) {
 
 // A rank of a job that has made two steps.
 struct Rank {
-  Rank(const Arrangement& a, World& world)
+  Rank(const Arrangement& a, World& world, std::unique_ptr<Device> runs_on = make_cpu_device())
       : config(test::tiny_config(all_sets(a))),
         ranks(world),
         setup(make_setup(config, make_mesh(world, a.replicas))),
         data(open_dataset(config, Split::kTrain)),
-        program(compile_run(setup, run_program_options(config, setup), 1), *device, pool),
-        proof(program, setup, config, *data, ranks, device->name()),
+        device(std::move(runs_on)),
+        target(target_of(*device, 1)),
+        program(compile_run(setup, run_program_options(config, setup, target), target), *device, pool),
+        proof(program, setup, config, *data, ranks, *device),
         steps(program, setup, config, *data, ranks, 0) {
     initialize_state(program, setup);
     program.run("constants");
@@ -54,7 +58,8 @@ struct Rank {
   Ranks ranks;
   RunSetup setup;
   std::unique_ptr<Dataset> data;
-  std::unique_ptr<Device> device = make_cpu_device();
+  std::unique_ptr<Device> device;
+  Target target;
   Pool pool{1};
   Program program;
   ResumeProof proof;
@@ -85,6 +90,15 @@ TEST(ResumeProof, IsTheLossOfTheNextMicroBatchOnAnyNumberOfRanksAtAnyStage) {
         EXPECT_EQ(rank.proof.loss_bits(2), expected) << name_of(a);
       });
   }
+}
+
+TEST(ResumeProof, IsTheSameOnADeviceWithMemoryOfItsOwn) {
+  for (const auto& sets : {std::vector<std::string>{}, test::kEdmInBf16})
+    run_ranks(1, {}, [&](World& world) {
+      Rank cpu({.sets = sets}, world),
+          apart({.sets = sets}, world, std::make_unique<test::QueueDevice>(5, test::Memory::kApart));
+      EXPECT_EQ(apart.proof.loss_bits(2), cpu.proof.loss_bits(2));
+    });
 }
 
 // The steps after it have the losses, norms and weights that they have without it.
@@ -137,7 +151,7 @@ TEST(ResumeProof, IsLeftOutWhereTheNextImagesCannotBeRead) {
   run_ranks(2, {}, [](World& world) {
     Rank rank({.ranks = 2}, world);
     const UnreadableImages unreadable({.name = "broken", .size = 40, .height = 8, .width = 8, .channels = 1});
-    ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, "cpu");
+    ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, *rank.device);
     EXPECT_EQ(proof.loss_bits(2), std::nullopt);
   });
 }

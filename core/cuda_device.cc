@@ -1,0 +1,203 @@
+#include "core/cuda_device.h"
+
+#include <cstring>
+#include <vector>
+
+#include <glog/logging.h>
+#include "core/cuda_error.h"
+
+namespace shardit {
+namespace {
+
+std::string version_text(int version) {  // 13000: 13.0
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// When kernels ran, for pictures: events around each, turned into the host's time once their stream is idle.
+class KernelTimer {
+ public:
+  ~KernelTimer() {
+    for (const Timed& t : pending_) destroy(t);
+    if (origin_) cudaEventDestroy(origin_);
+  }
+
+  // The begin of a kernel on `stream`; its end is told by end().
+  void begin(Stream stream, cudaStream_t queue, Trace::Span* span) {
+    if (!origin_) set_origin(queue);
+    pending_.push_back({stream, span, mark(queue), nullptr});
+  }
+  void end(cudaStream_t queue) { pending_.back().end = mark(queue); }
+
+  // REQUIRES: `stream` is idle.
+  void tell(Stream stream) {
+    std::erase_if(pending_, [&](const Timed& t) {
+      if (t.stream != stream) return false;
+      t.span->begin_ns = host_time(t.begin);
+      t.span->end_ns = host_time(t.end);
+      destroy(t);
+      return true;
+    });
+  }
+
+ private:
+  struct Timed {
+    Stream stream;
+    Trace::Span* span;
+    cudaEvent_t begin, end;
+  };
+
+  static cudaEvent_t mark(cudaStream_t queue) {
+    cudaEvent_t event;
+    SHARDIT_CUDA(cudaEventCreate(&event));
+    SHARDIT_CUDA(cudaEventRecord(event, queue));
+    return event;
+  }
+  static void destroy(const Timed& t) {
+    cudaEventDestroy(t.begin);
+    if (t.end) cudaEventDestroy(t.end);
+  }
+
+  void set_origin(cudaStream_t queue) {
+    origin_ = mark(queue);
+    SHARDIT_CUDA(cudaEventSynchronize(origin_));
+    origin_ns_ = Trace::now_ns();
+  }
+  int64_t host_time(cudaEvent_t event) const {
+    float ms = 0;
+    SHARDIT_CUDA(cudaEventElapsedTime(&ms, origin_, event));
+    return origin_ns_ + static_cast<int64_t>(static_cast<double>(ms) * 1e6);
+  }
+
+  std::vector<Timed> pending_;
+  cudaEvent_t origin_ = nullptr;
+  int64_t origin_ns_ = 0;
+};
+
+// The wire's kernels go first where both streams have some: others wait for what it sends.
+class CudaDevice : public Device {
+ public:
+  explicit CudaDevice(int gpu) {
+    SHARDIT_CUDA(cudaSetDevice(gpu));
+    cudaDeviceProp properties;
+    SHARDIT_CUDA(cudaGetDeviceProperties(&properties, gpu));
+    int runtime = 0;
+    SHARDIT_CUDA(cudaRuntimeGetVersion(&runtime));
+    model_ = std::string(properties.name) + ", sm_" + std::to_string(properties.major * 10 + properties.minor) +
+             ", CUDA " + version_text(runtime);
+    int least = 0, greatest = 0;
+    SHARDIT_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    for (int s = 0; s < kStreams; ++s)
+      SHARDIT_CUDA(cudaStreamCreateWithPriority(&queues_[s], cudaStreamNonBlocking,
+                                                static_cast<Stream>(s) == Stream::kWire ? greatest : least));
+  }
+  ~CudaDevice() override {
+    for (cudaEvent_t event : events_)
+      if (event) cudaEventDestroy(event);
+    for (cudaStream_t queue : queues_) cudaStreamDestroy(queue);
+  }
+
+  const char* name() const override { return "cuda"; }
+  std::string model() const override { return model_; }
+  Kernels kernels() const override { return Kernels::kCuda; }
+  bool host_reaches() const override { return false; }
+  int64_t free_bytes() const override {
+    size_t free = 0, all = 0;
+    SHARDIT_CUDA(cudaMemGetInfo(&free, &all));
+    return static_cast<int64_t>(free);
+  }
+
+  void* allocate(size_t bytes) override {
+    void* memory = nullptr;
+    if (const cudaError_t refused = cudaMalloc(&memory, bytes); refused != cudaSuccess) {
+      (void)cudaGetLastError();  // it is told here
+      throw DeviceError("cannot allocate " + std::to_string(bytes) + " bytes of GPU memory, " +
+                        std::to_string(free_bytes()) + " are free: " + cudaGetErrorString(refused));
+    }
+    SHARDIT_CUDA(cudaMemset(memory, 0, bytes));
+    SHARDIT_CUDA(cudaDeviceSynchronize());
+    return memory;
+  }
+  void release(void* memory, size_t) override { cudaFree(memory); }
+
+  void* allocate_host(size_t bytes) override {
+    void* memory = nullptr;
+    if (const cudaError_t refused = cudaMallocHost(&memory, bytes); refused != cudaSuccess) {
+      (void)cudaGetLastError();
+      throw DeviceError("cannot allocate " + std::to_string(bytes) +
+                        " bytes of pinned host memory: " + cudaGetErrorString(refused));
+    }
+    std::memset(memory, 0, bytes);
+    return memory;
+  }
+  void release_host(void* memory, size_t) override { cudaFreeHost(memory); }
+
+  void launch(Stream stream, const OpCard& card, const KernelArgs& args, Trace::Span* when) override {
+    if (when) timer_.begin(stream, queue(stream), when);
+    card.cuda(args, queue(stream));
+    if (when) timer_.end(queue(stream));
+  }
+  // CUDA takes pageable bytes of the host into staging of its own before it returns, and copies from pinned ones later.
+  void copy_in(Stream stream, void* device, const void* host, size_t bytes) override {
+    SHARDIT_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, queue(stream)));
+  }
+  void copy_out(Stream stream, void* host, const void* device, size_t bytes) override {
+    SHARDIT_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, queue(stream)));
+  }
+
+  void record(Stream stream, int event) override {
+    if (event >= static_cast<int>(events_.size())) events_.resize(static_cast<size_t>(event) + 1, nullptr);
+    if (!events_[event]) SHARDIT_CUDA(cudaEventCreateWithFlags(&events_[event], cudaEventDisableTiming));
+    SHARDIT_CUDA(cudaEventRecord(events_[event], queue(stream)));
+  }
+  void wait(Stream stream, int event) override {
+    if (event >= static_cast<int>(events_.size()) || !events_[event]) return;
+    SHARDIT_CUDA(cudaStreamWaitEvent(queue(stream), events_[event], 0));
+  }
+  // A kernel that failed is told of here, by its stream.
+  void synchronize(Stream stream) override {
+    if (const cudaError_t failed = cudaStreamSynchronize(queue(stream)); failed != cudaSuccess)
+      throw DeviceError(std::string("a kernel or copy of the ") + name_of(stream) +
+                        " stream failed: " + cudaGetErrorName(failed) + ", " + cudaGetErrorString(failed) +
+                        "\nCUDA_LAUNCH_BLOCKING=1 makes the error name the node");
+    timer_.tell(stream);
+  }
+
+ private:
+  cudaStream_t queue(Stream stream) const { return queues_[static_cast<int>(stream)]; }
+
+  std::string model_;
+  cudaStream_t queues_[kStreams] = {};
+  std::vector<cudaEvent_t> events_;
+  KernelTimer timer_;
+};
+
+}  // namespace
+
+int count_gpus() {
+  int count = 0;
+  const cudaError_t failed = cudaGetDeviceCount(&count);
+  if (failed == cudaErrorNoDevice) return 0;
+  if (failed != cudaSuccess)
+    throw DeviceError(std::string("CUDA finds no driver that it can use: ") + cudaGetErrorName(failed) + ", " +
+                      cudaGetErrorString(failed));
+  return count;
+}
+
+Gpu look_at_gpu(int gpu) {
+  int driver = 0;
+  SHARDIT_CUDA(cudaDriverGetVersion(&driver));
+  cudaDeviceProp properties;
+  SHARDIT_CUDA(cudaGetDeviceProperties(&properties, gpu));
+  SHARDIT_CUDA(cudaSetDevice(gpu));
+  size_t free = 0, all = 0;
+  SHARDIT_CUDA(cudaMemGetInfo(&free, &all));
+  return {.name = properties.name,
+          .memory_bytes = static_cast<int64_t>(all),
+          .free_bytes = static_cast<int64_t>(free),
+          .compute_capability = properties.major * 10 + properties.minor,
+          .driver = version_text(driver)};
+}
+
+std::unique_ptr<Device> make_cuda_device(int gpu) { return std::make_unique<CudaDevice>(gpu); }
+
+}  // namespace shardit

@@ -1,0 +1,154 @@
+#include "ops/cublaslt.h"
+
+#include <cublasLt.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include <glog/logging.h>
+#include "core/cuda_error.h"
+
+namespace shardit {
+namespace {
+
+void check_library(cublasStatus_t status, const Product& product, const char* call) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  throw DeviceError("cuBLASLt matmul " + text_of(product) + ": " + call + ": " + cublasLtGetStatusName(status) + ", " +
+                    cublasLtGetStatusString(status));
+}
+
+// The library's state on the current device: one per process and device. Never destroyed: at exit the driver may be
+// gone first.
+cublasLtHandle_t library(const Product& product) {
+  static std::mutex mutex;
+  static auto& handles = *new std::map<int, cublasLtHandle_t>;
+  int device = 0;
+  SHARDIT_CUDA(cudaGetDevice(&device));
+  const std::lock_guard lock(mutex);
+  const auto [at, is_new] = handles.try_emplace(device, nullptr);
+  if (is_new) check_library(cublasLtCreate(&at->second), product, "cublasLtCreate");
+  return at->second;
+}
+
+cudaDataType_t library_type(DType dtype) {
+  CHECK(dtype == DType::kF32 || dtype == DType::kBF16) << "cuBLASLt has no matrix product for " << name_of(dtype);
+  return dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF;
+}
+
+constexpr uint32_t kWideAlignment = 16;  // bytes: the widest access of any kernel
+
+bool fits(const void* p, uint32_t alignment) { return reinterpret_cast<uintptr_t>(p) % alignment == 0; }
+
+}  // namespace
+
+struct DeviceProduct::Call {
+  Product product;
+  ColumnMajorProduct blas;
+  cublasLtHandle_t handle;
+  mutable cublasLtMatrixLayoutOpaque_t left, right, d;  // the library only reads them, but does not say so
+  cublasLtMatmulAlgo_t wide, narrow;  // for operands aligned to kWideAlignment, and to their elements only
+
+  explicit Call(const Product& p) : product(p), blas(column_major(p)), handle(library(p)) {
+    init(left, blas.left);
+    init(right, blas.right);
+    init(d, blas.d);
+    wide = choose(kWideAlignment);
+    narrow = choose(0);
+  }
+
+  void check(cublasStatus_t status, const char* call) const { check_library(status, product, call); }
+
+  void init(cublasLtMatrixLayoutOpaque_t& layout, const ColumnMajorProduct::Matrix& m) const {
+    check(cublasLtMatrixLayoutInit(&layout, library_type(m.dtype), static_cast<uint64_t>(m.rows),
+                                   static_cast<uint64_t>(m.columns), m.stride),
+          "cublasLtMatrixLayoutInit");
+  }
+
+  void init(cublasLtMatmulDescOpaque_t& operation, const void* bias) const {
+    check(cublasLtMatmulDescInit(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescInit");
+    const auto set = [&](cublasLtMatmulDescAttributes_t attribute, auto value) {
+      check(cublasLtMatmulDescSetAttribute(&operation, attribute, &value, sizeof value),
+            "cublasLtMatmulDescSetAttribute");
+    };
+    set(CUBLASLT_MATMUL_DESC_TRANSA, blas.left.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, blas.right.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (!product.bias) return;
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_type(product.b.dtype));
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  }
+
+  // What the library may choose from: `alignment` in bytes, 0 for that of each operand's elements.
+  void init(cublasLtMatmulPreferenceOpaque_t& preference, uint32_t alignment) const {
+    check(cublasLtMatmulPreferenceInit(&preference), "cublasLtMatmulPreferenceInit");
+    const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+      check(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof value),
+            "cublasLtMatmulPreferenceSetAttribute");
+    };
+    const auto aligned = [&](const ColumnMajorProduct::Matrix& m) {
+      return alignment ? alignment : static_cast<uint32_t>(size_of(m.dtype));
+    };
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kProductWorkspaceBytes));
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, aligned(blas.left));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, aligned(blas.right));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, aligned(blas.d));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, aligned(blas.d));
+  }
+
+  // Parts of a sum along k are added in fp32 in a step of their own, in a fixed order, or there are none. Schemes that
+  // add in the output do so in another precision, or as blocks arrive.
+  bool is_repeatable(const cublasLtMatmulAlgo_t& algorithm) const {
+    uint32_t scheme = 0;
+    size_t written = 0;
+    check(cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme,
+                                               sizeof scheme, &written),
+          "cublasLtMatmulAlgoConfigGetAttribute");
+    return scheme == CUBLASLT_REDUCTION_SCHEME_NONE || scheme == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  }
+
+  // The library's first repeatable answer.
+  cublasLtMatmulAlgo_t choose(uint32_t alignment) const {
+    constexpr int kAnswers = 16;
+    cublasLtMatmulHeuristicResult_t answers[kAnswers];
+    int count = 0;
+    cublasLtMatmulDescOpaque_t operation;
+    cublasLtMatmulPreferenceOpaque_t preference;
+    // An address stands for the bias, which the library wants to see; it is not read.
+    init(operation, reinterpret_cast<const void*>(alignment ? alignment : size_of(product.b.dtype)));
+    init(preference, alignment);
+    check(cublasLtMatmulAlgoGetHeuristic(handle, &operation, &left, &right, &d, &d, &preference, kAnswers, answers,
+                                         &count),
+          "cublasLtMatmulAlgoGetHeuristic");
+    for (int i = 0; i < count; ++i)
+      if (answers[i].state == CUBLAS_STATUS_SUCCESS && is_repeatable(answers[i].algo)) return answers[i].algo;
+    throw DeviceError("cuBLASLt matmul " + text_of(product) + ": no repeatable algorithm among " +
+                      std::to_string(count) + " for operands aligned to " +
+                      (alignment ? std::to_string(alignment) + " bytes" : "their elements"));
+  }
+
+  void run(const void* a, const void* b, const void* bias, void* c, std::byte* workspace, void* stream) const {
+    bool is_wide = true;
+    for (const void* p : {a, b, bias, static_cast<const void*>(c)}) is_wide = is_wide && fits(p, kWideAlignment);
+    cublasLtMatmulDescOpaque_t operation;
+    init(operation, bias);
+    const float one = 1, zero = 0;
+    check(cublasLtMatmul(handle, &operation, &one, b, &left, a, &right, &zero, c, &d, c, &d, is_wide ? &wide : &narrow,
+                         workspace, static_cast<size_t>(kProductWorkspaceBytes), static_cast<cudaStream_t>(stream)),
+          "cublasLtMatmul");
+  }
+};
+
+DeviceProduct::DeviceProduct(const Product& product) : call_(std::make_unique<Call>(product)) {}
+DeviceProduct::~DeviceProduct() = default;
+
+void DeviceProduct::run(const void* a, const void* b, const void* bias, void* c, std::byte* workspace,
+                        void* stream) const {
+  constexpr uint32_t kScratchAlignment = 256;
+  CHECK(fits(workspace, kScratchAlignment)) << "the scratch of a product is not aligned";
+  CHECK_EQ(bias != nullptr, call_->product.bias) << text_of(call_->product);
+  call_->run(a, b, bias, c, workspace, stream);
+}
+
+}  // namespace shardit

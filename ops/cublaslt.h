@@ -1,0 +1,51 @@
+// Matrix products on a GPU by cuBLASLt: what ops/onednn.h is on the CPU.
+//
+// One product is one call, its algorithm chosen when the node is prepared. The choice depends on the sizes, the types,
+// the kind of GPU and the library's version, never on memory that happens to be free or on timing; algorithms that
+// would not give the same bits every time are not eligible. fp32 and bf16 operands, sums in fp32, no TF32.
+#pragma once
+
+#include <memory>
+
+#include "core/op_card.h"
+#include "ops/product.h"
+
+namespace shardit {
+
+// Scratch of every product, the most that an algorithm may ask for.
+inline constexpr int64_t kProductWorkspaceBytes = int64_t{32} << 20;
+inline int64_t device_product_workspace(const NodeTypes&) { return kProductWorkspaceBytes; }
+
+class DeviceProduct : public Prepared {
+ public:
+  explicit DeviceProduct(const Product& product);  // on the current device; throws DeviceError
+  ~DeviceProduct() override;
+
+  // c = a b, plus the bias if the product has one. Addresses need no alignment beyond their elements', except the
+  // scratch's of 256 bytes. Throws DeviceError if the call is refused.
+  void run(const void* a, const void* b, const void* bias, void* c, std::byte* workspace, void* stream) const;
+
+ private:
+  struct Call;
+  std::unique_ptr<Call> call_;
+};
+
+// The product as BLAS says it, with columns contiguous: a row-major c is a column-major d = c^T = b^T a^T.
+struct ColumnMajorProduct {
+  struct Matrix {
+    DType dtype;
+    int64_t rows, columns, stride;  // as they lie in memory; elements between columns
+    bool transposed;                // the product takes its transpose
+  };
+  Matrix left, right, d;  // of b, a and c
+};
+
+inline ColumnMajorProduct column_major(const Product& p) {
+  const auto operand = [](const MatrixLayout& layout, int64_t rows, int64_t columns) -> ColumnMajorProduct::Matrix {
+    if (layout.column_stride == 1) return {layout.dtype, columns, rows, layout.row_stride, false};
+    return {layout.dtype, rows, columns, layout.column_stride, true};
+  };
+  return {operand(p.b, p.k, p.n), operand(p.a, p.m, p.k), operand(p.c, p.m, p.n)};
+}
+
+}  // namespace shardit

@@ -1,0 +1,29 @@
+// A matrix product as the ops describe it to a library, of the CPU or of a GPU.
+#pragma once
+
+#include <string>
+
+#include "core/dtype.h"
+
+namespace shardit {
+
+// A matrix in memory, possibly transposed: elements between rows and between columns.
+struct MatrixLayout {
+  DType dtype = DType::kF32;
+  int64_t row_stride = 0, column_stride = 1;
+};
+
+// c (m, n) = a (m, k) b (k, n), plus a bias (n) of b's type to every row.
+struct Product {
+  int64_t m = 0, n = 0, k = 0;
+  MatrixLayout a, b, c;
+  bool bias = false;
+};
+
+// "(8192 x 1152) (1152 x 4608) in bf16", for errors.
+inline std::string text_of(const Product& p) {
+  return "(" + std::to_string(p.m) + " x " + std::to_string(p.k) + ") (" + std::to_string(p.k) + " x " +
+         std::to_string(p.n) + ") in " + name_of(p.a.dtype);
+}
+
+}  // namespace shardit

@@ -1,0 +1,138 @@
+#!/bin/bash
+# For a machine with a GPU: the program on it, held against the CPU, the reference and itself. Prints a line per finding.
+#
+#   gpu_check.sh OUT [doctor] [parity] [train] [repeat] [resume] [demo] [sample]
+#
+# All parts in this order if none is named; repeat and resume look at what train left in OUT, sample at what demo left.
+# Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not.
+set -uo pipefail
+here=$(dirname "$(readlink -f "$0")")
+shardit=$here/shardit
+out=${1:?gpu_check.sh OUT [PART]…}
+shift
+parts=${*:-doctor parity train repeat resume demo sample}
+mkdir -p "$out"
+failed=0
+
+row() { printf '%-8s %-34s %-6s %s\n' "$1" "$2" "$3" "$4" | tee -a "$out/table.txt"; }
+
+# judge PART WHAT CONDITION-CODE DETAIL
+judge() {
+  if [ "$3" -eq 0 ]; then row "$1" "$2" ok "$4"; else row "$1" "$2" FAILED "$4"; failed=1; fi
+}
+
+# call LOG command…: its output in LOG; says the last lines of it where the command fails.
+call() {
+  local log=$out/$1 code=0
+  shift
+  timeout 120 "$@" >"$log" 2>&1 || code=$?
+  [ $code -eq 0 ] || { echo "  exit code $code: $*"; tail -n 4 "$log" | sed 's/^/  /'; }
+  return $code
+}
+
+train() { # LOG RUN CONFIG flags…
+  local log=$1 run=$out/$2 config=$3
+  shift 3
+  call "$log" "$shardit" train "$config" --run-dir "$run" "$@"
+}
+fresh() { rm -rf "${out:?}/$1"; }
+numbers() { grep '"step_ms"' "$out/$1/metrics.jsonl" | grep -o "\"$2\":[^,}]*" | cut -d: -f2; } # RUN KEY
+digest() { "$shardit" checkpoint inspect "$out/$1" --digest 2>>"$out/digest.log"; }
+since() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f s", b - a }'; }
+
+doctor() {
+  call doctor.log "$shardit" doctor --gpus
+  judge doctor "a GPU can be used" $? "$(grep '^gpus' "$out/doctor.log" | cut -c17-)"
+  "$shardit" doctor --json >"$out/doctor.json"
+}
+
+parity() {
+  local precision file begin code
+  for precision in fp32 bf16; do
+    for file in "$here"/goldens/*.safetensors; do
+      begin=$(date +%s.%N)
+      call "parity-$precision-$(basename "$file").log" "$shardit" parity "$file" --device cuda --precision "$precision"
+      code=$?
+      judge parity "$precision $(basename "$file" .safetensors)" $code "$(since "$begin")"
+      sed "s|^$here/goldens/[^ ]*|        |" "$out/parity-$precision-$(basename "$file").log"
+    done
+    "$shardit" parity "$here"/goldens/*.safetensors --device cuda --precision $precision --json \
+      >"$out/parity-$precision.json" 2>/dev/null
+  done
+}
+
+tiny=$here/configs/equality-tiny.textproto
+train_part() {
+  local precision
+  for precision in fp32 bf16; do
+    fresh "cpu-$precision"
+    fresh "cuda-$precision"
+    train "train-cuda-$precision.log" "cuda-$precision" "$tiny" --device cuda --set precision.compute=$precision
+    judge train "$precision: 40 steps on cuda" $? "$(digest cuda-$precision)"
+    train "train-cpu-$precision.log" "cpu-$precision" "$tiny" --device cpu --set precision.compute=$precision
+    judge train "$precision: 40 steps on cpu" $? "$(digest cpu-$precision)"
+    paste <(numbers cpu-$precision loss) <(numbers cuda-$precision loss) >"$out/losses-$precision.txt"
+    awk -v limit=$([ $precision = fp32 ] && echo 1e-3 || echo 5e-2) '
+      NF == 2 { d = ($1 > $2 ? $1 - $2 : $2 - $1) / $1; if (d > worst) worst = d; n++ }
+      n % 10 == 1 || n == 40 { printf "         step %2d   cpu %-20s cuda %-20s\n", n, $1, $2 }
+      END { printf "%.2e\n", worst > "/dev/stderr"; exit !(n > 0 && worst <= limit) }' "$out/losses-$precision.txt" 2>"$out/worst.txt"
+    judge train "$precision: losses agree" $? "largest relative difference $(tail -n 1 "$out/worst.txt")"
+  done
+}
+
+same_digest() { # PART WHAT RUN RUN
+  local a b
+  a=$(digest "$3") b=$(digest "$4")
+  [ -n "$a" ] && [ "$a" = "$b" ]
+  judge "$1" "$2" $? "$a, $b"
+}
+
+repeat() {
+  fresh again
+  train repeat.log again "$tiny" --device cuda --set precision.compute=bf16
+  same_digest repeat "the same run once more: digests" cuda-bf16 again
+}
+
+resume() {
+  fresh parts
+  train resume-1.log parts "$tiny" --device cuda --set precision.compute=bf16 --steps 17 &&
+    train resume-2.log parts "$tiny" --device cuda --set precision.compute=bf16
+  same_digest resume "stopped after 17 of 40: digests" cuda-bf16 parts
+  grep -qs 'resume proof holds bitwise' "$out/resume-2.log"
+  judge resume "the resume proof" $? "$(grep -os 'resume proof.*' "$out/resume-2.log" | head -n 1)"
+  fresh other
+  cp -r "$out/parts" "$out/other"
+  rm -rf "$out"/other/checkpoints/step-00000040
+  train resume-cpu.log other "$tiny" --device cpu --set precision.compute=bf16 --steps 31 &&
+    grep -q 'resume proof holds' "$out/resume-cpu.log"
+  judge resume "a checkpoint of cuda goes on on cpu" $? "$(grep -o 'resume proof.*' "$out/resume-cpu.log" | cut -c1-60 | head -n 1)"
+}
+
+demo() {
+  fresh demo
+  train demo.log demo "$here/configs/demo.textproto" --device cuda --steps 200 --trace-steps 150:151 \
+    --set data.path="$here/data"
+  judge demo "200 steps of the demo" $? "loss $(numbers demo loss | head -n 1) to $(numbers demo loss | tail -n 1)"
+  row demo "images per second" "" \
+    "$(numbers demo images_per_s | tail -n 100 | sort -g | awk '{ x[NR] = $1 } END { printf "%.0f (median of the last 100 steps)", x[int((NR + 1) / 2)] }')"
+}
+
+sample() {
+  local begin code
+  begin=$(date +%s.%N)
+  call sample.log "$shardit" sample "$out/demo" --device cuda --num 100 --out "$out/samples.png" --npz "$out/samples.npz"
+  code=$?
+  judge sample "100 images, 18 steps of Heun, guided" $code "$(since "$begin")"
+}
+
+: >"$out/table.txt"
+all=$(date +%s.%N)
+for part in $parts; do
+  case $part in
+    doctor | parity | repeat | resume | demo | sample) $part ;;
+    train) train_part ;;
+    *) echo "gpu_check.sh: there is no part $part" >&2; exit 2 ;;
+  esac
+done
+echo "took $(since "$all"), $([ $failed -eq 0 ] && echo "all as it should be" || echo "something is not as it should be")"
+exit $failed
