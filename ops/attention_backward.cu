@@ -387,7 +387,7 @@ template <int D, int W> void sum_partials_as(const Sizes& z, const Backward& a, 
          static_cast<BF16*>(a.dqkv_time));
 }
 
-void tensor_backward(const Sizes& z, const Backward& a, void* stream) {
+void warp_backward(const Sizes& z, const Backward& a, void* stream) {
   visit_tensor_shapes(z, [&]<int D, int W>() {
     query_gradient_as<D, W, true, false>(z, a, stream);
     key_gradient_as<D, W>(z, a, stream);

@@ -341,11 +341,11 @@ void time_variants(const Sizes& z, const Forward& f, const Backward& b, Result& 
     result.variants.emplace_back(name, median_us(run));
   };
   visit_tensor_shapes(z, [&]<int D, int W>() {
-    add("forward keys=64 2/SM", [&] { tensor_forward_as<D, W, 64, false, 2>(z, f, nullptr); });
-    add("forward keys=64 held 2/SM", [&] { tensor_forward_as<D, W, 64, true, 2>(z, f, nullptr); });
-    add("forward keys=32 2/SM", [&] { tensor_forward_as<D, W, 32, false, 2>(z, f, nullptr); });
-    add("forward keys=32 held 2/SM", [&] { tensor_forward_as<D, W, 32, true, 2>(z, f, nullptr); });
-    add("forward keys=32 3/SM", [&] { tensor_forward_as<D, W, 32, false, 3>(z, f, nullptr); });
+    add("forward keys=64 2/SM", [&] { warp_forward_as<D, W, 64, false, 2>(z, f, nullptr); });
+    add("forward keys=64 held 2/SM", [&] { warp_forward_as<D, W, 64, true, 2>(z, f, nullptr); });
+    add("forward keys=32 2/SM", [&] { warp_forward_as<D, W, 32, false, 2>(z, f, nullptr); });
+    add("forward keys=32 held 2/SM", [&] { warp_forward_as<D, W, 32, true, 2>(z, f, nullptr); });
+    add("forward keys=32 3/SM", [&] { warp_forward_as<D, W, 32, false, 3>(z, f, nullptr); });
     add("by query", [&] { query_gradient_as<D, W, false, false>(z, b, nullptr); });
     add("by query, q held", [&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
     add("by query, q and dout held", [&] { query_gradient_as<D, W, true, true>(z, b, nullptr); });

@@ -1,0 +1,118 @@
+// The forward pass of attention on Hopper's tensor cores (wgmma); bounded by their rate and that of exp2.
+//
+// A block of kGroups warpgroups computes 64 queries of one head by each, whose fragments stay in registers. Keys and
+// values pass by in tiles of 64 through kStages places in shared memory. All warps copy; barriers in shared memory, not
+// __syncthreads, hand the tiles over, so that a warpgroup may be half a tile ahead of another: one's softmax runs
+// during another's products. Within a warpgroup the products p v of a tile run while the next tile's bias is read.
+#include "core/cuda.h"
+#include "ops/attention_softmax.h"
+#include "ops/attention_tensor.h"
+#include "ops/attention_warpgroup.h"
+
+namespace shardit::attention_device {
+namespace {
+
+using namespace attention_warp;
+using namespace attention_warpgroup;
+
+constexpr int kKeys = 64, kStages = 4;
+constexpr int kAhead = kStages - 2;  // tiles that are copied ahead: warpgroups may be one tile apart
+
+template <int D, int W, int kGroups> struct WarpgroupForwardMemory {
+  static constexpr int kWarps = 4 * kGroups;
+  alignas(128) Tile<D, kKeys> key[kStages];
+  Tile<D, kKeys> value[kStages];
+  BF16 rows[kWarps][kWarpRows * kStride<D>];  // queries, in the end the output
+  float table[(2 * W - 1) * (2 * W - 1)];
+  Handover<kStages, kWarps> tiles;
+};
+
+// kBlocks: blocks that share an SM.
+template <int D, int W, int kGroups, int kBlocks>
+__global__ void __launch_bounds__(kGroups* kGroupThreads, kBlocks)
+    attention_warpgroup_forward(TensorSizes z, Forward a) {
+  constexpr int kTokens = W * W, kTiles = kTokens / kKeys, kThreads = kGroups * kGroupThreads;
+  SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
+  auto& memory = *reinterpret_cast<WarpgroupForwardMemory<D, W, kGroups>*>(bytes);
+  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+  const int row = blockIdx.x * kGroups * kGroupRows + warp * kWarpRows;  // the warp's first
+  const int head = blockIdx.y, image = blockIdx.z;
+  const HeadRows<const BF16> in(z, static_cast<const BF16*>(a.qkv), image, head, kTokens, D);
+  const BF16* time = static_cast<const BF16*>(a.qkv_time) + int64_t{image} * 3 * z.channels + head * D;
+
+  const auto copy_tile = [&](int tile) {
+    if (tile < kTiles) {
+      const int64_t first = int64_t{tile} * kKeys * in.stride;
+      memory.key[tile % kStages].template copy<kThreads>(in.k + first, in.stride, thread);
+      memory.value[tile % kStages].template copy<kThreads>(in.v + first, in.stride, thread);
+    }
+    ptx::end_copy_group();
+  };
+  BF16* const rows = memory.rows[warp];
+  copy_rows<D, kWarpRows, 32>(rows, in.q + int64_t{row} * in.stride, in.stride, lane);
+  ptx::end_copy_group();
+  for (int tile = 0; tile < kAhead; ++tile) copy_tile(tile);
+  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  for (auto& tile : memory.key) tile.template clear_rest<kThreads>(thread);
+  if (thread == 0) memory.tiles.begin();
+  __syncthreads();
+
+  ptx::wait_for_copies<kAhead - 1>();
+  memory.tiles.copied(0, lane);
+  add_to_rows<D, kWarpRows, 32>(rows, time, lane);
+  __syncwarp();
+  LeftRows<D> query;
+  query.load(rows, lane);
+
+  Accumulators<D / 8, 1> out;
+  out.clear();
+  RunningSoftmax<1> softmax;
+  softmax.clear();
+  const float scale = z.scale * kLog2E;
+  SHARDIT_KEEP_LOOP
+  for (int tile = 0; tile < kTiles; ++tile) {
+    Relative<W, kKeys / 8, 1> bias;
+    bias.template load<1>(memory.table, table_entry<W>(row, tile * kKeys), lane);
+    Accumulators<kKeys / 8, 1> s;
+    bias.spread(s);
+    memory.tiles.wait_for(tile);
+    ptx::begin_products();
+    multiply_rows(s, query, memory.key[tile % kStages]);
+    ptx::end_product_group();
+    if (tile + kAhead < kTiles) memory.tiles.wait_for_place(tile + kAhead);
+    copy_tile(tile + kAhead);
+    ptx::wait_for_copies<kAhead - 1>();
+    if (tile + 1 < kTiles) memory.tiles.copied(tile + 1, lane);
+    ptx::wait_for_products<0>();
+    exponentiate(s, softmax, out, scale);
+    LeftColumns<kKeys / 8> p;
+    p.round(s);
+    ptx::begin_products();
+    multiply_columns(out, p, memory.value[tile % kStages]);
+    ptx::end_product_group();
+    ptx::wait_for_products<0>();
+    memory.tiles.read(tile, lane);
+  }
+
+  float factor[1][2];
+  finish(softmax, z.scale, a.lse + (int64_t{image} * z.heads + head) * kTokens + row, factor, lane);
+  round_rows<D>(rows, out, factor, time + 2 * z.channels, lane);
+  __syncwarp();
+  BF16* to = static_cast<BF16*>(a.out) + (int64_t{image} * kTokens + row) * z.channels + head * D;
+  store_rows<D, kWarpRows, 32>(to, z.channels, rows, lane);
+}
+
+}  // namespace
+
+template <int D, int W, int kGroups, int kBlocks>
+void warpgroup_forward_as(const Sizes& z, const Forward& a, void* stream) {
+  const dim3 grid(W * W / (kGroups * kGroupRows), z.heads, z.images);
+  launch(attention_warpgroup_forward<D, W, kGroups, kBlocks>, grid, dim3(kGroups * kGroupThreads),
+         sizeof(WarpgroupForwardMemory<D, W, kGroups>), stream, tensor_sizes(z), a);
+}
+
+void warpgroup_forward(const Sizes& z, const Forward& a, void* stream) {
+  visit_tensor_shapes(z, [&]<int D, int W>() { warpgroup_forward_as<D, W, 2, 2>(z, a, stream); });
+}
+
+}  // namespace shardit::attention_device

@@ -1,0 +1,24 @@
+// Which of attention's ways a shape takes on the current device.
+#include "core/cuda.h"
+#include "ops/attention_device.h"
+
+namespace shardit::attention_device {
+
+Way way_of(const Sizes& z) {
+  if (!on_tensor_cores(z)) return Way::kPlain;
+  return has_warpgroup_products() ? Way::kWarpgroups : Way::kWarps;
+}
+
+void forward(const Sizes& z, const Forward& a, Way way, void* stream) {
+  switch (way) {
+    case Way::kPlain: return plain_forward(z, a, stream);
+    case Way::kWarps: return warp_forward(z, a, stream);
+    case Way::kWarpgroups: return warpgroup_forward(z, a, stream);
+  }
+}
+
+void backward(const Sizes& z, const Backward& a, Way way, void* stream) {
+  way == Way::kPlain ? plain_backward(z, a, stream) : warp_backward(z, a, stream);
+}
+
+}  // namespace shardit::attention_device
