@@ -5,7 +5,7 @@
 // Warp w holds rows 16 w … 16 w + 15 of A and of the sums, as fragments of core/ptx_matrix.h. B lies in shared memory
 // without swizzle: in matrices of 8 x 8 bf16, 128 contiguous bytes each, at distances that its descriptor gives.
 //
-// Products run behind the thread's back: begin_products(), products, end_product_group(), wait_for_products(). Until
+// Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products(). Until
 // the wait returns nobody touches the sums, registers of A, or B. What ordinary stores and copy_async have written to
 // shared memory is seen by products after publish_to_products() in the writing threads and a barrier.
 #pragma once
@@ -70,7 +70,16 @@ SHARDIT_PTX void multiply_add_group(float (&c)[9][4], const uint32_t (&a)[4], Ri
 #undef SHARDIT_8_TILES
 #undef SHARDIT_TILE
 
-SHARDIT_PTX void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// With the sums that the products will use: what they start from is in their registers before the first product begins.
+template <size_t... kTiles> SHARDIT_PTX void begin_products(float (&... sums)[kTiles][4]) {
+  const auto settle = [](auto& c) {
+    SHARDIT_UNROLL
+    for (auto& tile : c) SHARDIT_UNROLL
+    for (float& x : tile) asm volatile("" : "+f"(x)::"memory");
+  };
+  (settle(sums), ...);
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
 SHARDIT_PTX void end_product_group() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Until at most kPending of the last groups are under way.
 template <int kPending> SHARDIT_PTX void wait_for_products() {
@@ -174,7 +183,9 @@ template <Stored kStored, size_t kTiles>
 SHARDIT_PTX void multiply_add_group(float (&c)[kTiles][4], const uint32_t (&a)[4], RightOperand b) {
   twin::products_of_this_thread().back().push_back({c, a, b, 8 * kTiles, kStored});
 }
-SHARDIT_PTX void begin_products() {}
+template <size_t... kTiles> SHARDIT_PTX void begin_products(float (&... sums)[kTiles][4]) {
+  (static_cast<void>(sums), ...);
+}
 SHARDIT_PTX void end_product_group() { twin::products_of_this_thread().emplace_back(); }
 template <int kPending> SHARDIT_PTX void wait_for_products() {
   auto& groups = twin::products_of_this_thread();

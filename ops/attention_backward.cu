@@ -8,6 +8,7 @@
 // The kernel by queries leaves for the other one: q + q_t in bf16, and delta. Its blocks leave partial sums of dbias,
 // dq_t and dv_t, which two small kernels add in the order of images and blocks.
 #include "core/cuda.h"
+#include "ops/attention_gradient.h"
 #include "ops/attention_tensor.h"
 
 namespace shardit::attention_device {
@@ -72,46 +73,6 @@ template <int D, int W> struct QueryMemory {
 
 constexpr size_t kSharedOfSm = 228 << 10, kSharedReserved = 1 << 10;  // sm_90; the latter in each block
 static_assert(2 * (sizeof(QueryMemory<72, 32>) + kSharedReserved) <= kSharedOfSm, "two blocks share an SM");
-
-// delta of one row per lane: dout (out - v_t).
-template <int D> __device__ float delta_of_row(const BF16* dout, const BF16* out, const BF16* value_time) {
-  float sum = 0;
-  for (int c = 0; c < D; c += 8) {
-    const auto& x = *reinterpret_cast<const ptx::Chunk*>(dout + c);
-    const auto& y = *reinterpret_cast<const ptx::Chunk*>(out + c);
-    const auto& shift = *reinterpret_cast<const ptx::Chunk*>(value_time + c);
-    for (int i = 0; i < 4; ++i) {
-      sum = fmaf(ptx::low_of(x.words[i]), ptx::low_of(y.words[i]) - ptx::low_of(shift.words[i]), sum);
-      sum = fmaf(ptx::high_of(x.words[i]), ptx::high_of(y.words[i]) - ptx::high_of(shift.words[i]), sum);
-    }
-  }
-  return sum;
-}
-
-// to[c] = the sum of column c of the warp's 32 rows: products with a matrix of ones.
-template <int D> __device__ void sum_columns(const BF16* rows, float* to, int lane) {
-  constexpr uint32_t kOnes = 0x3f803f80;
-  const uint32_t ones[4] = {kOnes, kOnes, kOnes, kOnes};
-  for (int n = 0; n < D / 8; ++n) {
-    uint32_t b[4];
-    ptx::load_matrices_transposed(b, rows + lane * kStride<D> + 8 * n);
-    float c[4] = {0, 0, 0, 0};
-    ptx::multiply_add(c, ones, b[0], b[1]);
-    ptx::multiply_add(c, ones, b[2], b[3]);
-    if (lane < 4) to[8 * n + 2 * lane] = c[0], to[8 * n + 2 * lane + 1] = c[1];
-  }
-}
-
-// The same of fp32 numbers in registers.
-template <int D> __device__ void sum_columns(const Accumulators<D / 8>& rows, float* to, int lane) {
-  SHARDIT_UNROLL
-  for (int n = 0; n < D / 8; ++n) SHARDIT_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    float sum = (rows.c[0][n][i] + rows.c[0][n][i + 2]) + (rows.c[1][n][i] + rows.c[1][n][i + 2]);
-    for (int apart = 4; apart < 32; apart *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
-    if (lane < 4) to[8 * n + 2 * lane + i] = sum;
-  }
-}
 
 // dl in place of the products s, from the products dp.
 template <int kTiles>
@@ -190,7 +151,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
     log_sum[i / 2][i % 2] = __shfl_sync(0xffffffffu, log_sum_of_lane, 8 * i + lane / 4);
     delta[i / 2][i % 2] = __shfl_sync(0xffffffffu, delta_of_lane, 8 * i + lane / 4);
   }
-  sum_columns<D>(dout, memory.dtime[warp][1], lane);
+  sum_columns<D, 2>(dout, memory.dtime[warp][1], lane);
 
   const LeftOperand<D, kHeldQuery> query_rows(queries, lane);
   const LeftOperand<D, kHeldDout> dout_rows(dout, lane);
@@ -377,22 +338,24 @@ template <int D, int W> void key_gradient_as(const Sizes& z, const Backward& a, 
          sizeof(KeyMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
 }
 
-template <int D, int W> void sum_partials_as(const Sizes& z, const Backward& a, void* stream) {
+void sum_partials(const Sizes& z, const Backward& a, void* stream) {
   constexpr int kSumThreads = 128;
   const TensorSizes sizes = tensor_sizes(z);
   const Workspace w(z, a.workspace);
-  launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0, stream,
-         sizes, w.bias, a.dbias);
-  launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
-         static_cast<BF16*>(a.dqkv_time));
+  visit_tensor_shapes(z, [&]<int D, int W>() {
+    launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0,
+           stream, sizes, w.bias, a.dbias);
+    launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
+           static_cast<BF16*>(a.dqkv_time));
+  });
 }
 
 void warp_backward(const Sizes& z, const Backward& a, void* stream) {
   visit_tensor_shapes(z, [&]<int D, int W>() {
     query_gradient_as<D, W, true, false>(z, a, stream);
     key_gradient_as<D, W>(z, a, stream);
-    sum_partials_as<D, W>(z, a, stream);
   });
+  sum_partials(z, a, stream);
 }
 
 }  // namespace shardit::attention_device

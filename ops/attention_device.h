@@ -108,5 +108,6 @@ void plain_backward(const Sizes& z, const Backward& a, void* stream);
 void warp_forward(const Sizes& z, const Forward& a, void* stream);
 void warp_backward(const Sizes& z, const Backward& a, void* stream);
 void warpgroup_forward(const Sizes& z, const Forward& a, void* stream);
+void warpgroup_backward(const Sizes& z, const Backward& a, void* stream);
 
 }  // namespace shardit::attention_device

@@ -15,6 +15,7 @@ namespace {
 using namespace attention_warp;
 using namespace attention_warpgroup;
 
+constexpr int kGroupsOfSm = 4;  // warpgroups that share an SM, in one block or in several
 constexpr int kKeys = 64, kStages = 4;
 constexpr int kAhead = kStages - 2;  // tiles that are copied ahead: warpgroups may be one tile apart
 
@@ -27,9 +28,8 @@ template <int D, int W, int kGroups> struct WarpgroupForwardMemory {
   Handover<kStages, kWarps> tiles;
 };
 
-// kBlocks: blocks that share an SM.
-template <int D, int W, int kGroups, int kBlocks>
-__global__ void __launch_bounds__(kGroups* kGroupThreads, kBlocks)
+template <int D, int W, int kGroups>
+__global__ void __launch_bounds__(kGroups* kGroupThreads, kGroupsOfSm / kGroups)
     attention_warpgroup_forward(TensorSizes z, Forward a) {
   constexpr int kTokens = W * W, kTiles = kTokens / kKeys, kThreads = kGroups * kGroupThreads;
   SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kBlocks)
     Accumulators<kKeys / 8, 1> s;
     bias.spread(s);
     memory.tiles.wait_for(tile);
-    ptx::begin_products();
+    ptx::begin_products(s.c[0]);
     multiply_rows(s, query, memory.key[tile % kStages]);
     ptx::end_product_group();
     if (tile + kAhead < kTiles) memory.tiles.wait_for_place(tile + kAhead);
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kBlocks)
     exponentiate(s, softmax, out, scale);
     LeftColumns<kKeys / 8> p;
     p.round(s);
-    ptx::begin_products();
+    ptx::begin_products(out.c[0]);
     multiply_columns(out, p, memory.value[tile % kStages]);
     ptx::end_product_group();
     ptx::wait_for_products<0>();
@@ -104,15 +104,19 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kBlocks)
 
 }  // namespace
 
-template <int D, int W, int kGroups, int kBlocks>
+template <int D, int W, int kGroups>
 void warpgroup_forward_as(const Sizes& z, const Forward& a, void* stream) {
   const dim3 grid(W * W / (kGroups * kGroupRows), z.heads, z.images);
-  launch(attention_warpgroup_forward<D, W, kGroups, kBlocks>, grid, dim3(kGroups * kGroupThreads),
+  launch(attention_warpgroup_forward<D, W, kGroups>, grid, dim3(kGroups * kGroupThreads),
          sizeof(WarpgroupForwardMemory<D, W, kGroups>), stream, tensor_sizes(z), a);
 }
 
-void warpgroup_forward(const Sizes& z, const Forward& a, void* stream) {
-  visit_tensor_shapes(z, [&]<int D, int W>() { warpgroup_forward_as<D, W, 2, 2>(z, a, stream); });
+void warpgroup_forward_of(int groups, const Sizes& z, const Forward& a, void* stream) {
+  visit_tensor_shapes(z, [&]<int D, int W>() {
+    groups == 2 ? warpgroup_forward_as<D, W, 2>(z, a, stream) : warpgroup_forward_as<D, W, 4>(z, a, stream);
+  });
 }
+
+void warpgroup_forward(const Sizes& z, const Forward& a, void* stream) { warpgroup_forward_of(2, z, a, stream); }
 
 }  // namespace shardit::attention_device

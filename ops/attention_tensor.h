@@ -33,6 +33,15 @@ template <typename T> struct HeadRows {
         stride(3 * z.channels) {}
 };
 
+// The forward pass by 2 or 4 warpgroups to a block.
+void warpgroup_forward_of(int groups, const Sizes& z, const Forward& a, void* stream);
+// The backward pass by warpgroups, in this order, then the sums.
+void warpgroup_query_gradient(const Sizes& z, const Backward& a, void* stream);
+void warpgroup_key_gradient(const Sizes& z, const Backward& a, void* stream);
+
+// dbias and dqkv_time from what the kernels by queries, of either way, have left in the workspace.
+void sum_partials(const Sizes& z, const Backward& a, void* stream);
+
 // Calls f.operator()<depth, window>(). REQUIRES: on_tensor_cores(z).
 template <typename F> void visit_tensor_shapes(const Sizes& z, F&& f) {
   const auto visit_window = [&]<int D>() {

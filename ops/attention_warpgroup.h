@@ -24,8 +24,9 @@ template <int D, int kCount> struct alignas(16) Tile {
 
   // Columns that the depth does not fill, once.
   template <int kThreads> __device__ void clear_rest(int thread) {
+    static_assert(kCount <= kThreads);
     if constexpr (D % 16 != 0) {
-      for (int row = thread; row < kCount; row += kThreads) *reinterpret_cast<ptx::Chunk*>(at(row, D)) = {};
+      if (thread < kCount) *reinterpret_cast<ptx::Chunk*>(at(thread, D)) = {};
     }
   }
 

@@ -18,7 +18,11 @@ void forward(const Sizes& z, const Forward& a, Way way, void* stream) {
 }
 
 void backward(const Sizes& z, const Backward& a, Way way, void* stream) {
-  way == Way::kPlain ? plain_backward(z, a, stream) : warp_backward(z, a, stream);
+  switch (way) {
+    case Way::kPlain: return plain_backward(z, a, stream);
+    case Way::kWarps: return warp_backward(z, a, stream);
+    case Way::kWarpgroups: return warpgroup_backward(z, a, stream);
+  }
 }
 
 }  // namespace shardit::attention_device
