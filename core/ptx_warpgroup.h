@@ -5,9 +5,9 @@
 // Warp w holds rows 16 w … 16 w + 15 of A and of the sums, as fragments of core/ptx_matrix.h. B lies in shared memory
 // without swizzle: in matrices of 8 x 8 bf16, 128 contiguous bytes each, at distances that its descriptor gives.
 //
-// Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products(). Until
-// the wait returns nobody touches the sums, registers of A, or B. What ordinary stores and copy_async have written to
-// shared memory is seen by products after publish_to_products() in the writing threads and a barrier.
+// Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products().
+// Until the wait returns nobody touches the sums, registers of A, or B. What ordinary stores and copy_async have
+// written to shared memory is seen by products after publish_to_products() in the writing threads and a barrier.
 #pragma once
 
 #include "core/ptx_matrix.h"
@@ -40,8 +40,8 @@ SHARDIT_PTX RightOperand right_operand(const void* first, uint32_t between_halve
 SHARDIT_PTX RightOperand advance(RightOperand b, uint32_t bytes) { return {b.descriptor + bytes / 16}; }
 
 #define SHARDIT_TILE(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
-#define SHARDIT_8_TILES                                                                                    \
-  SHARDIT_TILE(0), SHARDIT_TILE(1), SHARDIT_TILE(2), SHARDIT_TILE(3), SHARDIT_TILE(4), SHARDIT_TILE(5),    \
+#define SHARDIT_8_TILES                                                                                 \
+  SHARDIT_TILE(0), SHARDIT_TILE(1), SHARDIT_TILE(2), SHARDIT_TILE(3), SHARDIT_TILE(4), SHARDIT_TILE(5), \
       SHARDIT_TILE(6), SHARDIT_TILE(7)
 
 // c += a b, 64 x 64 x 16.

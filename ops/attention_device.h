@@ -1,9 +1,9 @@
 // Attention on the GPU: sizes, operands and launches, in plain pointers of device memory. Formulas: attention_tile.h.
 //
 // Three ways. On tensor cores, for bf16, depths of 64 and 72, 16 x 16 or 32 x 32 tokens: by warps (mma.sync, sm_80 on;
-// attention_forward.cu, attention_backward.cu) or, on Hopper, by warpgroups (wgmma; attention_*_sm90.cu). All else, fp32
-// above all: plain kernels (attention_plain.cu), one block per row of logits, made to be right. Sums run in an order
-// that the shape fixes; docs/attention.md has floors and tiles.
+// attention_forward.cu, attention_backward.cu) or, on Hopper, by warpgroups (wgmma; attention_*_sm90.cu). All else,
+// fp32 above all: plain kernels (attention_plain.cu), one block per row of logits, made to be right. Sums run in an
+// order that the shape fixes; docs/attention.md has floors and tiles.
 #pragma once
 
 #include <cstddef>

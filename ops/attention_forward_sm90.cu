@@ -15,9 +15,8 @@ namespace {
 using namespace attention_warp;
 using namespace attention_warpgroup;
 
-constexpr int kGroupsOfSm = 4;  // warpgroups that share an SM, in one block or in several
-constexpr int kKeys = 64, kStages = 4;
-constexpr int kAhead = kStages - 2;  // tiles that are copied ahead: warpgroups may be one tile apart
+constexpr int kGroupsOfSm = 4;          // warpgroups that share an SM, in one block or in several
+constexpr int kKeys = 64, kStages = 4;  // two being read, since warpgroups may be a tile apart, and two under way
 
 template <int D, int W, int kGroups> struct WarpgroupForwardMemory {
   static constexpr int kWarps = 4 * kGroups;
@@ -41,23 +40,34 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kGroupsOfSm / kGroups)
   const BF16* time = static_cast<const BF16*>(a.qkv_time) + int64_t{image} * 3 * z.channels + head * D;
 
   const auto copy_tile = [&](int tile) {
-    if (tile < kTiles) {
-      const int64_t first = int64_t{tile} * kKeys * in.stride;
-      memory.key[tile % kStages].template copy<kThreads>(in.k + first, in.stride, thread);
-      memory.value[tile % kStages].template copy<kThreads>(in.v + first, in.stride, thread);
-    }
+    const int64_t first = int64_t{tile} * kKeys * in.stride;
+    memory.key[tile % kStages].template copy<kThreads>(in.k + first, in.stride, thread);
+    memory.value[tile % kStages].template copy<kThreads>(in.v + first, in.stride, thread);
     ptx::end_copy_group();
+  };
+  // The copy of the tile after this one is done, as far as this warp took part; the one after that begins. No copy is
+  // under way between the two, for which the memory fence in copied() might wait.
+  const auto hand_over = [&](int tile) {
+    if (tile + 1 < kTiles) {
+      ptx::wait_for_copies<0>();
+      memory.tiles.copied(tile + 1, lane);
+    }
+    if (tile + 2 < kTiles) {
+      memory.tiles.wait_for_place(tile + 2);
+      copy_tile(tile + 2);
+    }
   };
   BF16* const rows = memory.rows[warp];
   copy_rows<D, kWarpRows, 32>(rows, in.q + int64_t{row} * in.stride, in.stride, lane);
   ptx::end_copy_group();
-  for (int tile = 0; tile < kAhead; ++tile) copy_tile(tile);
+  copy_tile(0);
+  copy_tile(1);
   load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
   for (auto& tile : memory.key) tile.template clear_rest<kThreads>(thread);
   if (thread == 0) memory.tiles.begin();
   __syncthreads();
 
-  ptx::wait_for_copies<kAhead - 1>();
+  ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
   add_to_rows<D, kWarpRows, 32>(rows, time, lane);
   __syncwarp();
@@ -79,10 +89,7 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kGroupsOfSm / kGroups)
     ptx::begin_products(s.c[0]);
     multiply_rows(s, query, memory.key[tile % kStages]);
     ptx::end_product_group();
-    if (tile + kAhead < kTiles) memory.tiles.wait_for_place(tile + kAhead);
-    copy_tile(tile + kAhead);
-    ptx::wait_for_copies<kAhead - 1>();
-    if (tile + 1 < kTiles) memory.tiles.copied(tile + 1, lane);
+    hand_over(tile);
     ptx::wait_for_products<0>();
     exponentiate(s, softmax, out, scale);
     LeftColumns<kKeys / 8> p;
@@ -104,8 +111,7 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kGroupsOfSm / kGroups)
 
 }  // namespace
 
-template <int D, int W, int kGroups>
-void warpgroup_forward_as(const Sizes& z, const Forward& a, void* stream) {
+template <int D, int W, int kGroups> void warpgroup_forward_as(const Sizes& z, const Forward& a, void* stream) {
   const dim3 grid(W * W / (kGroups * kGroupRows), z.heads, z.images);
   launch(attention_warpgroup_forward<D, W, kGroups>, grid, dim3(kGroups * kGroupThreads),
          sizeof(WarpgroupForwardMemory<D, W, kGroups>), stream, tensor_sizes(z), a);

@@ -1,5 +1,5 @@
-// The backward pass of attention on Hopper's tensor cores (wgmma), by keys: dk and dv. Bounded by four products of N x N
-// x D.
+// The backward pass of attention on Hopper's tensor cores (wgmma), by keys: dk and dv. Bounded by four products of N x
+// N x D.
 //
 // A block of two warpgroups computes 128 keys, whose rows of k and v stay in registers; queries, dout and their
 // statistics pass by. The products of a tile run while the warpgroup turns the ones before them into p and dl: s and dp
@@ -15,7 +15,7 @@ using namespace attention_warp;
 using namespace attention_warpgroup;
 
 constexpr int kGroups = 2, kGradientThreads = kGroups * kGroupThreads, kGradientWarps = 4 * kGroups;
-constexpr int kQueries = 64, kStages = 4, kAhead = kStages - 2;
+constexpr int kQueries = 64, kStages = 4;  // two being read, since warpgroups may be a tile apart, and two under way
 static_assert(kGroups * kGroupRows == kBlockRows);
 
 // Of two neighbouring queries.
@@ -49,21 +49,32 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   const int64_t out_begin = int64_t{image} * kTokens * z.channels + head * D;
 
   const auto copy_tile = [&](int tile) {
-    if (tile < kTiles) {
-      const int stage = tile % kStages;
-      const int64_t first = out_begin + int64_t{tile} * kQueries * z.channels;
-      memory.query[stage].template copy<kGradientThreads>(w.query + first, z.channels, thread);
-      memory.dout[stage].template copy<kGradientThreads>(static_cast<const BF16*>(a.dout) + first, z.channels, thread);
-      if (thread < kQueries / 2)
-        ptx::copy_async(memory.statistics[stage] + thread, statistics + 2 * tile * kQueries + 4 * thread);
-    }
+    const int stage = tile % kStages;
+    const int64_t first = out_begin + int64_t{tile} * kQueries * z.channels;
+    memory.query[stage].template copy<kGradientThreads>(w.query + first, z.channels, thread);
+    memory.dout[stage].template copy<kGradientThreads>(static_cast<const BF16*>(a.dout) + first, z.channels, thread);
+    if (thread < kQueries / 2)
+      ptx::copy_async(memory.statistics[stage] + thread, statistics + 2 * tile * kQueries + 4 * thread);
     ptx::end_copy_group();
+  };
+  // The copy of the tile after this one is done, as far as this warp took part; the one after that begins. No copy is
+  // under way between the two, for which the memory fence in copied() might wait.
+  const auto hand_over = [&](int tile) {
+    if (tile + 1 < kTiles) {
+      ptx::wait_for_copies<0>();
+      memory.tiles.copied(tile + 1, lane);
+    }
+    if (tile + 2 < kTiles) {
+      memory.tiles.wait_for_place(tile + 2);
+      copy_tile(tile + 2);
+    }
   };
   BF16 *const keys = memory.key[warp], *const values = memory.value[warp];
   copy_rows<D, kWarpRows, 32>(keys, in.k + int64_t{row} * in.stride, in.stride, lane);
   copy_rows<D, kWarpRows, 32>(values, in.v + int64_t{row} * in.stride, in.stride, lane);
   ptx::end_copy_group();
-  for (int tile = 0; tile < kAhead; ++tile) copy_tile(tile);
+  copy_tile(0);
+  copy_tile(1);
   load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread,
                 kGradientThreads);
   for (auto& tile : memory.query) tile.template clear_rest<kGradientThreads>(thread);
@@ -71,7 +82,7 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   if (thread == 0) memory.tiles.begin();
   __syncthreads();
 
-  ptx::wait_for_copies<kAhead - 1>();
+  ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
   __syncwarp();
   LeftRows<D> key, value;
@@ -107,10 +118,7 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
     ptx::end_product_group();
     if constexpr (!kFirst) multiply_columns(dk, dl, memory.query[(tile - 1) % kStages]);
     ptx::end_product_group();
-    if (tile + kAhead < kTiles) memory.tiles.wait_for_place(tile + kAhead);
-    copy_tile(tile + kAhead);
-    ptx::wait_for_copies<kAhead - 1>();
-    if (tile + 1 < kTiles) memory.tiles.copied(tile + 1, lane);
+    hand_over(tile);
 
     ptx::wait_for_products<2>();
     const float scale = z.scale * kLog2E;

@@ -1,5 +1,6 @@
-// The backward pass of attention on Hopper's tensor cores (wgmma), by queries: dq, partial sums of dbias, dq_t and dv_t,
-// and for the kernel by keys q + q_t and delta. Bounded by three products of N x N x D, by exp2 and by shared memory.
+// The backward pass of attention on Hopper's tensor cores (wgmma), by queries: dq, partial sums of dbias, dq_t and
+// dv_t, and for the kernel by keys q + q_t and delta. Bounded by three products of N x N x D, by exp2 and by shared
+// memory.
 //
 // A block of two warpgroups computes 128 queries, whose rows of q and dout stay in registers. While the products of dq
 // run, a warpgroup sums dl for dbias and begins the next tile's.
@@ -15,12 +16,12 @@ using namespace attention_warp;
 using namespace attention_warpgroup;
 
 constexpr int kGroups = 2, kGradientThreads = kGroups * kGroupThreads, kGradientWarps = 4 * kGroups;
-constexpr int kKeys = 64, kStages = 4, kAhead = kStages - 2;
+constexpr int kKeys = 64, kStages = 4;  // two being read, since warpgroups may be a tile apart, and two under way
 static_assert(kGroups * kGroupRows == kBlockRows);
 
-// Where a warp sums dl along diagonals: for each image row of a tile's keys, 8 rows (of a unit of 8 queries) of units of
-// 8 keys side by side, an empty one at either end. A warp's queries stand in one image row, so that each image row of
-// keys has a difference of image rows of its own: a tile's sums are stored, none is added to.
+// Where a warp sums dl along diagonals: for each image row of a tile's keys, 8 rows (of a unit of 8 queries) of units
+// of 8 keys side by side, an empty one at either end. A warp's queries stand in one image row, so that each image row
+// of keys has a difference of image rows of its own: a tile's sums are stored, none is added to.
 template <int W> struct WarpDiagonals {
   using Sums = Relative<W, kKeys / 8, 1>;
   static constexpr int kRowCount = Sums::kRowCount, kUnits = Sums::kUnitCount, kColumns = 8 * (kUnits + 2);
@@ -111,18 +112,29 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   const int64_t out_row = (int64_t{image} * kTokens + row) * z.channels + head * D;
 
   const auto copy_tile = [&](int tile) {
-    if (tile < kTiles) {
-      const int64_t first = int64_t{tile} * kKeys * in.stride;
-      memory.key[tile % kStages].template copy<kGradientThreads>(in.k + first, in.stride, thread);
-      memory.value[tile % kStages].template copy<kGradientThreads>(in.v + first, in.stride, thread);
-    }
+    const int64_t first = int64_t{tile} * kKeys * in.stride;
+    memory.key[tile % kStages].template copy<kGradientThreads>(in.k + first, in.stride, thread);
+    memory.value[tile % kStages].template copy<kGradientThreads>(in.v + first, in.stride, thread);
     ptx::end_copy_group();
+  };
+  // The copy of the tile after this one is done, as far as this warp took part; the one after that begins. No copy is
+  // under way between the two, for which the memory fence in copied() might wait.
+  const auto hand_over = [&](int tile) {
+    if (tile + 1 < kTiles) {
+      ptx::wait_for_copies<0>();
+      memory.tiles.copied(tile + 1, lane);
+    }
+    if (tile + 2 < kTiles) {
+      memory.tiles.wait_for_place(tile + 2);
+      copy_tile(tile + 2);
+    }
   };
   BF16 *const queries = memory.query[warp], *const douts = memory.dout[warp];
   copy_rows<D, kWarpRows, 32>(queries, in.q + int64_t{row} * in.stride, in.stride, lane);
   copy_rows<D, kWarpRows, 32>(douts, static_cast<const BF16*>(a.dout) + out_row, z.channels, lane);
   ptx::end_copy_group();
-  for (int tile = 0; tile < kAhead; ++tile) copy_tile(tile);
+  copy_tile(0);
+  copy_tile(1);
   load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread,
                 kGradientThreads);
   for (auto& tile : memory.key) tile.template clear_rest<kGradientThreads>(thread);
@@ -131,15 +143,15 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   if (thread == 0) memory.tiles.begin();
   __syncthreads();
 
-  ptx::wait_for_copies<kAhead - 1>();
+  ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
   add_to_rows<D, kWarpRows, 32>(queries, time, lane);
   __syncwarp();
   store_rows<D, kWarpRows, 32>(w.query + out_row, z.channels, queries, lane);
   const int row_of_lane = lane % kWarpRows;
   const float delta_of_lane = delta_of_row<D>(
-      douts + row_of_lane * kStride<D>,
-      static_cast<const BF16*>(a.out) + out_row + int64_t{row_of_lane} * z.channels, time + 2 * z.channels);
+      douts + row_of_lane * kStride<D>, static_cast<const BF16*>(a.out) + out_row + int64_t{row_of_lane} * z.channels,
+      time + 2 * z.channels);
   const int64_t statistic = of_head * kTokens + row + row_of_lane;
   const float log_sum_of_lane = a.lse[statistic] * kLog2E;
   if (lane < kWarpRows) {
@@ -186,10 +198,7 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
     if constexpr (!kFirst) multiply_columns(dq, dl, memory.key[(tile - 1) % kStages]);
     ptx::end_product_group();
     if constexpr (!kFirst) store_sums(tile - 1);
-    if (tile + kAhead < kTiles) memory.tiles.wait_for_place(tile + kAhead);
-    copy_tile(tile + kAhead);
-    ptx::wait_for_copies<kAhead - 1>();
-    if (tile + 1 < kTiles) memory.tiles.copied(tile + 1, lane);
+    hand_over(tile);
 
     ptx::wait_for_products<2>();
     exponentiate(s, z.scale * kLog2E, log_sum);

@@ -171,7 +171,8 @@ template <int W, int kTiles, int kBlocks = 2> struct Relative {
     SHARDIT_UNROLL
     for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
     for (int u = 0; u < kUnitCount; ++u) SHARDIT_UNROLL
-    for (int i = 0; i < 2; ++i) of[y][u][i] = mine[kSide * ((y + kFirstRow) * (2 * W - 1) + 8 * (u - kUnitsBefore) + i)];
+    for (int i = 0; i < 2; ++i)
+      of[y][u][i] = mine[kSide * ((y + kFirstRow) * (2 * W - 1) + 8 * (u - kUnitsBefore) + i)];
   }
 
   // A tile's numbers, each at its place.

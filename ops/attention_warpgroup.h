@@ -46,8 +46,7 @@ template <int D> struct LeftRows {
   __device__ void load(const BF16* rows, int lane) {
     using attention_warp::kStride;
     SHARDIT_UNROLL
-    for (int k = 0; k < D / 16; ++k)
-      ptx::load_matrices(a[k], rows + lane % 16 * kStride<D> + 16 * k + lane / 16 * 8);
+    for (int k = 0; k < D / 16; ++k) ptx::load_matrices(a[k], rows + lane % 16 * kStride<D> + 16 * k + lane / 16 * 8);
     if constexpr (D % 16 != 0) {
       uint32_t(&last)[4] = a[kSteps - 1];
       ptx::load_matrices(last, rows + lane % 16 * kStride<D> + D - 8);

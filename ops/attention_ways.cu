@@ -11,17 +11,23 @@ Way way_of(const Sizes& z) {
 
 void forward(const Sizes& z, const Forward& a, Way way, void* stream) {
   switch (way) {
-    case Way::kPlain: return plain_forward(z, a, stream);
-    case Way::kWarps: return warp_forward(z, a, stream);
-    case Way::kWarpgroups: return warpgroup_forward(z, a, stream);
+    case Way::kPlain:
+      return plain_forward(z, a, stream);
+    case Way::kWarps:
+      return warp_forward(z, a, stream);
+    case Way::kWarpgroups:
+      return warpgroup_forward(z, a, stream);
   }
 }
 
 void backward(const Sizes& z, const Backward& a, Way way, void* stream) {
   switch (way) {
-    case Way::kPlain: return plain_backward(z, a, stream);
-    case Way::kWarps: return warp_backward(z, a, stream);
-    case Way::kWarpgroups: return warpgroup_backward(z, a, stream);
+    case Way::kPlain:
+      return plain_backward(z, a, stream);
+    case Way::kWarps:
+      return warp_backward(z, a, stream);
+    case Way::kWarpgroups:
+      return warpgroup_backward(z, a, stream);
   }
 }
 

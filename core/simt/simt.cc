@@ -34,10 +34,10 @@ struct Thread {
   Where where;
   Meeting meeting{};
   uint32_t mask = 0;
-  unsigned from = 0;                // kShuffle: the lane whose word it gets
-  bool vote = false;                // kBallot
-  uint64_t word = 0, result = 0;    // kShuffle, kBallot
-  const uint32_t* words = nullptr;  // kExchange
+  unsigned from = 0;                            // kShuffle: the lane whose word it gets
+  bool vote = false;                            // kBallot
+  uint64_t word = 0, result = 0;                // kShuffle, kBallot
+  const uint32_t* words = nullptr;              // kExchange
   const std::function<bool()>* done = nullptr;  // kUntil
 };
 

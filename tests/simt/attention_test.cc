@@ -93,8 +93,8 @@ using Case = std::pair<Way, Sizes>;
 
 std::string case_name(const testing::TestParamInfo<Case>& info) {
   const auto& [way, z] = info.param;
-  return std::string(way == Way::kWarps ? "Warps" : "Warpgroups") + "B" + std::to_string(z.images) + "N" + std::to_string(z.tokens) + "H" + std::to_string(z.heads) + "D" +
-         std::to_string(z.depth);
+  return std::string(way == Way::kWarps ? "Warps" : "Warpgroups") + "B" + std::to_string(z.images) + "N" +
+         std::to_string(z.tokens) + "H" + std::to_string(z.heads) + "D" + std::to_string(z.depth);
 }
 
 class TensorAttention : public testing::TestWithParam<Case> {};
@@ -139,10 +139,10 @@ std::vector<Case> both_ways(std::initializer_list<Sizes> shapes) {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, TensorAttention,
-    testing::ValuesIn(both_ways({sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72), sizes(1, 32, 1, 64)})),
-    case_name);
+INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttention,
+                         testing::ValuesIn(both_ways({sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72),
+                                                      sizes(1, 32, 1, 64)})),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttentionOrder,
                          testing::ValuesIn(both_ways({sizes(1, 16, 2, 72), sizes(1, 16, 1, 64)})), case_name);
 INSTANTIATE_TEST_SUITE_P(Ways, TensorAttentionLogits, testing::Values(Way::kWarps, Way::kWarpgroups));
