@@ -5,7 +5,7 @@
 //   SHARDIT_DYNAMIC_SHARED(float, row);           the launch's dynamic shared memory
 //   launch(kernel, grid, block, bytes, stream, arguments…);
 //
-// Inline PTX stands in core/ptx.h. Kernels are compiled without contraction of products and sums: fma is written out.
+// Inline PTX stands in core/ptx*.h. Kernels are compiled without contraction of products and sums: fma is written out.
 #pragma once
 
 #include <cstdint>

@@ -71,7 +71,6 @@ template <int D, int W> struct QueryMemory {
   float dtime[kWarps][2][D];
 };
 
-constexpr size_t kSharedOfSm = 228 << 10, kSharedReserved = 1 << 10;  // sm_90; the latter in each block
 static_assert(2 * (sizeof(QueryMemory<72, 32>) + kSharedReserved) <= kSharedOfSm, "two blocks share an SM");
 
 // dl in place of the products s, from the products dp.

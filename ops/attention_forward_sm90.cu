@@ -21,7 +21,7 @@ constexpr int kKeys = 64, kStages = 4;  // two being read, since warpgroups may 
 template <int D, int W, int kGroups> struct WarpgroupForwardMemory {
   static constexpr int kWarps = 4 * kGroups;
   alignas(128) Tile<D, kKeys> key[kStages];
-  Tile<D, kKeys> value[kStages];
+  Tile<D, kKeys, false> value[kStages];
   BF16 rows[kWarps][kWarpRows * kStride<D>];  // queries, in the end the output
   float table[(2 * W - 1) * (2 * W - 1)];
   Handover<kStages, kWarps> tiles;
@@ -31,6 +31,8 @@ template <int D, int W, int kGroups>
 __global__ void __launch_bounds__(kGroups* kGroupThreads, kGroupsOfSm / kGroups)
     attention_warpgroup_forward(TensorSizes z, Forward a) {
   constexpr int kTokens = W * W, kTiles = kTokens / kKeys, kThreads = kGroups * kGroupThreads;
+  static_assert(kGroupsOfSm / kGroups * (sizeof(WarpgroupForwardMemory<D, W, kGroups>) + kSharedReserved) <=
+                kSharedOfSm);
   SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
   auto& memory = *reinterpret_cast<WarpgroupForwardMemory<D, W, kGroups>*>(bytes);
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;

@@ -10,6 +10,7 @@ namespace shardit::attention_device {
 
 inline constexpr int kThreads = 128, kWarps = kThreads / 32, kBlockRows = Workspace::kBlockRows;
 static_assert(kBlockRows == kWarps * attention_warp::kRows);
+inline constexpr size_t kSharedOfSm = 228 << 10, kSharedReserved = 1 << 10;  // sm_90; the latter in each block
 inline constexpr float kLog2E = 1.44269504088896f;
 
 // Sizes as a kernel takes them.

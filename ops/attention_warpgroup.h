@@ -3,7 +3,7 @@
 // A tile stands in columns of 16-byte chunks: chunk c of row r at c kColumnBytes + 16 r. So eight rows of a chunk are
 // one 8 x 8 matrix of core/ptx_warpgroup.h, whether the product runs along the tile's columns or along its rows, and
 // addresses are linear in both. kColumnBytes is 16 more than the rows need: the chunks of a row meet different banks
-// when it is written. A depth of 72 gets a tenth chunk of zeros, since products take 16 columns.
+// when it is written. Products along the columns take 16 of them: a depth of 72 is padded to a tenth chunk of zeros.
 #pragma once
 
 #include "core/ptx_warpgroup.h"
@@ -15,8 +15,8 @@ using attention_warp::Accumulators;
 
 inline constexpr int kGroupThreads = 128, kGroupRows = 64, kWarpRows = 16;
 
-template <int D, int kCount> struct alignas(16) Tile {
-  static constexpr int kChunks = (D + 15) / 16 * 2, kColumn = 8 * kCount + 8;
+template <int D, int kCount, bool kPadded = true> struct alignas(16) Tile {
+  static constexpr int kChunks = kPadded ? (D + 15) / 16 * 2 : D / 8, kColumn = 8 * kCount + 8;
   static constexpr uint32_t kColumnBytes = kColumn * sizeof(BF16), kMatrixBytes = 128;
   BF16 numbers[kChunks * kColumn];
 
@@ -24,7 +24,7 @@ template <int D, int kCount> struct alignas(16) Tile {
 
   // Columns that the depth does not fill, once.
   template <int kThreads> __device__ void clear_rest(int thread) {
-    static_assert(kCount <= kThreads);
+    static_assert(kPadded && kCount <= kThreads);
     if constexpr (D % 16 != 0) {
       if (thread < kCount) *reinterpret_cast<ptx::Chunk*>(at(thread, D)) = {};
     }
@@ -81,10 +81,10 @@ template <int kTiles> struct LeftColumns {
 };
 
 // Begins c += left tile.
-template <int D, int kCount>
+template <int D, int kCount, bool kPadded>
 __device__ __forceinline__ void multiply_columns(Accumulators<D / 8, 1>& c, const LeftColumns<kCount / 8>& left,
-                                                 const Tile<D, kCount>& tile) {
-  using T = Tile<D, kCount>;
+                                                 const Tile<D, kCount, kPadded>& tile) {
+  using T = Tile<D, kCount, kPadded>;
   const auto right = ptx::right_operand<ptx::Stored::kRows>(tile.numbers, T::kMatrixBytes, T::kColumnBytes);
   SHARDIT_UNROLL
   for (int k = 0; k < kCount / 16; ++k)
