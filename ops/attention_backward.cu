@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
       memory.dout, static_cast<const BF16*>(a.dout) + out_begin + int64_t{begin} * z.channels, z.channels, thread);
   ptx::end_copy_group();
   copy_tile(0);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
   float* const dtable = memory.dtable[warp];
   SHARDIT_KEEP_LOOP
   for (int i = lane; i < QueryMemory<D, W>::kTableRows * (2 * W - 1); i += 32) dtable[i] = 0;
@@ -253,7 +253,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
   copy_rows<D, kBlockRows, kThreads>(memory.key, in.k + int64_t{begin} * in.stride, in.stride, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.value, in.v + int64_t{begin} * in.stride, in.stride, thread);
   copy_tile(0);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
 
   BF16 *const keys = memory.key + kRows * warp * kStride<D>, *const values = memory.value + kRows * warp * kStride<D>;
   const LeftOperand<D, false> key_rows(keys, lane), value_rows(values, lane);

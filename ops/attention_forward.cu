@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attention_forward(TensorSiz
   copy_rows<D, kBlockRows, kThreads>(memory.query, in.q + int64_t{begin} * in.stride, in.stride, thread);
   ptx::end_copy_group();
   copy_tile(0);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
   ptx::wait_for_copies<1>();
   add_to_rows<D, kBlockRows, kThreads>(memory.query, time, thread);
   __syncthreads();

@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kGroups* kGroupThreads, kGroupsOfSm / kGroups)
   ptx::end_copy_group();
   copy_tile(0);
   copy_tile(1);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
   for (auto& tile : memory.key) tile.template clear_rest<kThreads>(thread);
   if (thread == 0) memory.tiles.begin();
   __syncthreads();

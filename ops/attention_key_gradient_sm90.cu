@@ -75,8 +75,8 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   ptx::end_copy_group();
   copy_tile(0);
   copy_tile(1);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread,
-                kGradientThreads);
+  load_table<W, kGradientThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale,
+                                  thread);
   for (auto& tile : memory.query) tile.template clear_rest<kGradientThreads>(thread);
   for (auto& tile : memory.dout) tile.template clear_rest<kGradientThreads>(thread);
   if (thread == 0) memory.tiles.begin();

@@ -250,10 +250,17 @@ __device__ void store_rows(BF16* to, int stride, const BF16* from, int thread) {
 
 // Adds `shift`, a row of D in global memory, to the chunks that this thread has copied.
 template <int D, int kCount, int kThreads> __device__ void add_to_rows(BF16* rows, const BF16* shift, int thread) {
+  // Read before anything is written: a read behind a write, which it might alias, would wait for memory once per row.
+  ptx::Chunk shifts[kCount * D / 8 / kThreads + 1];
+  int i = 0;
+  for_chunks<D, kCount, kThreads>(
+      thread, [&](int, int column) { shifts[i++] = *reinterpret_cast<const ptx::Chunk*>(shift + column); });
+  i = 0;
   for_chunks<D, kCount, kThreads>(thread, [&](int row, int column) {
     auto& x = *reinterpret_cast<ptx::Chunk*>(rows + row * kStride<D> + column);
-    const auto& y = *reinterpret_cast<const ptx::Chunk*>(shift + column);
+    const ptx::Chunk& y = shifts[i++];
     ptx::Chunk sum = x;
+    SHARDIT_UNROLL
     for (int k = 0; k < 4; ++k)
       sum.words[k] = ptx::pack_bf16(ptx::low_of(sum.words[k]) + ptx::low_of(y.words[k]),
                                     ptx::high_of(sum.words[k]) + ptx::high_of(y.words[k]));
@@ -281,13 +288,25 @@ __device__ void round_rows(BF16* to, const Accumulators<D / 8, kBlocks>& c, cons
   }
 }
 
-// One head's table, last entry first, each entry times `factor`.
-template <int W>
-__device__ void load_table(float* to, const BF16* bias, int heads, int head, float factor, int thread, int threads) {
-  constexpr int kTable = (2 * W - 1) * (2 * W - 1);
+// One head's table, last entry first, each entry times `factor`. A thread asks for a batch of entries before it uses
+// the first: each lies in a sector of its own, and a block begins with this table.
+template <int W, int kThreads>
+__device__ void load_table(float* to, const BF16* bias, int heads, int head, float factor, int thread) {
+  constexpr int kTable = (2 * W - 1) * (2 * W - 1), kBatch = 8;
   SHARDIT_KEEP_LOOP
-  for (int r = thread; r < kTable; r += threads)
-    to[r] = factor * static_cast<float>(bias[static_cast<int64_t>(kTable - 1 - r) * heads + head]);
+  for (int first = thread; first < kTable; first += kBatch * kThreads) {
+    BF16 batch[kBatch];
+    SHARDIT_UNROLL
+    for (int i = 0; i < kBatch; ++i) {
+      const int r = first + i * kThreads;
+      if (r < kTable) batch[i] = bias[static_cast<int64_t>(kTable - 1 - r) * heads + head];
+    }
+    SHARDIT_UNROLL
+    for (int i = 0; i < kBatch; ++i) {
+      const int r = first + i * kThreads;
+      if (r < kTable) to[r] = factor * static_cast<float>(batch[i]);
+    }
+  }
 }
 
 }  // namespace shardit::attention_warp
