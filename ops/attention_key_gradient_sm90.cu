@@ -1,7 +1,7 @@
 // The backward pass of attention on Hopper's tensor cores (wgmma), by keys: dk and dv. Bounded by four products of N x
 // N x D.
 //
-// A block of two warpgroups computes 128 keys, whose rows of k and v stay in registers; queries, dout and their
+// A block of two warpgroups computes 128 keys, whose rows of k and v stay in shared memory; queries, dout and their
 // statistics pass by. The products of a tile run while the warpgroup turns the ones before them into p and dl: s and dp
 // side by side, then those of dv while dl is made.
 #include "core/cuda.h"
@@ -85,9 +85,6 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
   __syncwarp();
-  LeftRows<D> key, value;
-  key.load(keys, lane);
-  value.load(values, lane);
 
   Accumulators<D / 8, 1> dk, dv;
   dk.clear();
@@ -111,6 +108,9 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   // dl come a tile later, so that they run while this tile's p is made; so do those of dv while dl is.
   const auto pass_tile = [&]<bool kFirst>(int tile) {
     const int stage = tile % kStages;
+    LeftRows<D> key, value;
+    key.load(keys, lane);
+    value.load(values, lane);
     ptx::begin_products(s.c[0], dp.c[0], dk.c[0]);
     multiply_rows(s, key, memory.query[stage]);
     ptx::end_product_group();

@@ -2,8 +2,8 @@
 // dv_t, and for the kernel by keys q + q_t and delta. Bounded by three products of N x N x D, by exp2 and by shared
 // memory.
 //
-// A block of two warpgroups computes 128 queries, whose rows of q and dout stay in registers. While the products of dq
-// run, a warpgroup sums dl for dbias and begins the next tile's.
+// A block of two warpgroups computes 128 queries, whose rows of q and dout stay in shared memory. While the products of
+// dq run, a warpgroup sums dl for dbias and begins the next tile's.
 #include "core/cuda.h"
 #include "ops/attention_gradient.h"
 #include "ops/attention_tensor.h"
@@ -166,9 +166,6 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   }
   sum_columns<D, 1>(douts, memory.dtime[warp][1], lane);
 
-  LeftRows<D> query, dout;
-  query.load(queries, lane);
-  dout.load(douts, lane);
   Accumulators<kKeys / 8, 1> s, dp;
   Accumulators<D / 8, 1> dq;
   dq.clear();
@@ -190,6 +187,9 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   // From products of a tile, which has started, to its dl, and on to the start of the next one. The products of dq with
   // dl and its sums for dbias come a tile later, while this tile's products run and its p is made.
   const auto pass_tile = [&]<bool kFirst>(int tile) {
+    LeftRows<D> query, dout;
+    query.load(queries, lane);
+    dout.load(douts, lane);
     ptx::begin_products(s.c[0], dp.c[0], dq.c[0]);
     multiply_rows(s, query, memory.key[tile % kStages]);
     ptx::end_product_group();

@@ -34,8 +34,6 @@ template <typename T> struct HeadRows {
         stride(3 * z.channels) {}
 };
 
-// The forward pass by 2 or 4 warpgroups to a block.
-void warpgroup_forward_of(int groups, const Sizes& z, const Forward& a, void* stream);
 // The backward pass by warpgroups, in this order, then the sums.
 void warpgroup_query_gradient(const Sizes& z, const Backward& a, void* stream);
 void warpgroup_key_gradient(const Sizes& z, const Backward& a, void* stream);

@@ -356,12 +356,6 @@ void time_variants(const Sizes& z, const Forward& f, const Backward& b, Result& 
   });
 }
 
-void time_group_variants(const Sizes& z, const Forward& f, Result& result) {
-  for (int groups : {2, 4})
-    result.variants.emplace_back("forward groups=" + std::to_string(groups),
-                                 median_us([&] { attention_device::warpgroup_forward_of(groups, z, f, nullptr); }));
-}
-
 template <typename T> void measure(Case<T>& c, bool variants, Result& result) {
   using namespace attention_device;
   const Sizes& z = c.z;
@@ -373,7 +367,6 @@ template <typename T> void measure(Case<T>& c, bool variants, Result& result) {
   if (result.way == Way::kWarpgroups) {
     result.us.by_query = median_us([&] { warpgroup_query_gradient(z, b, nullptr); });
     result.us.by_key = median_us([&] { warpgroup_key_gradient(z, b, nullptr); });
-    if (variants) time_group_variants(z, f, result);
   } else {
     visit_tensor_shapes(z, [&]<int D, int W>() {
       result.us.by_query = median_us([&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
