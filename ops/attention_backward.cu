@@ -125,6 +125,9 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
       memory.dout, static_cast<const BF16*>(a.dout) + out_begin + int64_t{begin} * z.channels, z.channels, thread);
   ptx::end_copy_group();
   copy_tile(0);
+  const int64_t out_row = out_begin + int64_t{row} * z.channels;
+  const Deltas<D, kRows> deltas(static_cast<const BF16*>(a.out) + out_row, z.channels, time + 2 * z.channels, lane);
+  const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
   load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
   float* const dtable = memory.dtable[warp];
   SHARDIT_KEEP_LOOP
@@ -135,12 +138,8 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   __syncthreads();
 
   BF16 *const queries = memory.query + kRows * warp * kStride<D>, *const dout = memory.dout + kRows * warp * kStride<D>;
-  const int64_t out_row = out_begin + int64_t{row} * z.channels;
   store_rows<D, kRows, 32>(w.query + out_row, z.channels, queries, lane);
-  const float delta_of_lane =
-      delta_of_row<D>(dout + lane * kStride<D>, static_cast<const BF16*>(a.out) + out_row + int64_t{lane} * z.channels,
-                      time + 2 * z.channels);
-  const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
+  const float delta_of_lane = deltas.of_lane(dout, lane);
   float* const statistics = w.statistics + 2 * (of_head * kTokens + row + lane);
   statistics[0] = log_sum_of_lane;
   statistics[1] = delta_of_lane;

@@ -5,20 +5,49 @@
 
 namespace shardit::attention_warp {
 
-// delta of one row per lane: dout (out - v_t).
-template <int D> __device__ float delta_of_row(const BF16* dout, const BF16* out, const BF16* value_time) {
-  float sum = 0;
-  for (int c = 0; c < D; c += 8) {
-    const auto& x = *reinterpret_cast<const ptx::Chunk*>(dout + c);
-    const auto& y = *reinterpret_cast<const ptx::Chunk*>(out + c);
-    const auto& shift = *reinterpret_cast<const ptx::Chunk*>(value_time + c);
-    for (int i = 0; i < 4; ++i) {
-      sum = fmaf(ptx::low_of(x.words[i]), ptx::low_of(y.words[i]) - ptx::low_of(shift.words[i]), sum);
-      sum = fmaf(ptx::high_of(x.words[i]), ptx::high_of(y.words[i]) - ptx::high_of(shift.words[i]), sum);
-    }
+// delta = dout (out - v_t) of a warp's kCount rows. Eight lanes read a row, whole sectors at a time, and ask long
+// before they use what they get: what is not hidden here is paid by each block.
+template <int D, int kCount> class Deltas {
+  static constexpr int kSteps = kCount / 4;  // of four rows; behind them the ninth chunk of a row of 72 (for_chunks)
+  ptx::Chunk out_[kSteps + 1], value_time_[2];
+
+  static __device__ const ptx::Chunk& chunk(const BF16* at) { return *reinterpret_cast<const ptx::Chunk*>(at); }
+
+ public:
+  // Begins to read rows of `out`, `stride` numbers apart, and v_t.
+  __device__ Deltas(const BF16* out, int stride, const BF16* value_time, int lane) {
+    value_time_[0] = chunk(value_time + lane % 8 * 8);
+    if constexpr (D == 72) value_time_[1] = chunk(value_time + 64);
+    int i = 0;
+    for_chunks<D, kCount, 32>(lane, [&](int row, int column) { out_[i++] = chunk(out + (row * stride + column)); });
   }
-  return sum;
-}
+
+  // That of row lane % kCount. `dout`: rows of kStride<D> in shared memory.
+  __device__ float of_lane(const BF16* dout, int lane) const {
+    float parts[kSteps + 1] = {};
+    int step = 0;
+    for_chunks<D, kCount, 32>(lane, [&](int row, int column) {
+      const ptx::Chunk &x = chunk(dout + row * kStride<D> + column), &y = out_[step],
+                       &shift = value_time_[step / kSteps];
+      float& sum = parts[step++];
+      SHARDIT_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        sum = fmaf(ptx::low_of(x.words[k]), ptx::low_of(y.words[k]) - ptx::low_of(shift.words[k]), sum);
+        sum = fmaf(ptx::high_of(x.words[k]), ptx::high_of(y.words[k]) - ptx::high_of(shift.words[k]), sum);
+      }
+    });
+    float delta = __shfl_sync(0xffffffffu, parts[kSteps], lane % kCount);
+    SHARDIT_UNROLL
+    for (int i = 0; i < kSteps; ++i) {
+      float sum = parts[i];
+      SHARDIT_UNROLL
+      for (int apart = 1; apart < 8; apart *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
+      sum = __shfl_sync(0xffffffffu, sum, lane % 4 * 8);
+      if (lane % kCount / 4 == i) delta += sum;
+    }
+    return delta;
+  }
+};
 
 // to[c] = the sum of column c of the warp's 16 kBlocks rows: products with a matrix of ones.
 template <int D, int kBlocks> __device__ void sum_columns(const BF16* rows, float* to, int lane) {

@@ -135,6 +135,9 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   ptx::end_copy_group();
   copy_tile(0);
   copy_tile(1);
+  const Deltas<D, kWarpRows> deltas(static_cast<const BF16*>(a.out) + out_row, z.channels, time + 2 * z.channels, lane);
+  const int64_t statistic = of_head * kTokens + row + lane % kWarpRows;
+  const float log_sum_of_lane = a.lse[statistic] * kLog2E;
   load_table<W, kGradientThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale,
                                   thread);
   for (auto& tile : memory.key) tile.template clear_rest<kGradientThreads>(thread);
@@ -148,12 +151,7 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   add_to_rows<D, kWarpRows, 32>(queries, time, lane);
   __syncwarp();
   store_rows<D, kWarpRows, 32>(w.query + out_row, z.channels, queries, lane);
-  const int row_of_lane = lane % kWarpRows;
-  const float delta_of_lane = delta_of_row<D>(
-      douts + row_of_lane * kStride<D>, static_cast<const BF16*>(a.out) + out_row + int64_t{row_of_lane} * z.channels,
-      time + 2 * z.channels);
-  const int64_t statistic = of_head * kTokens + row + row_of_lane;
-  const float log_sum_of_lane = a.lse[statistic] * kLog2E;
+  const float delta_of_lane = deltas.of_lane(douts, lane);
   if (lane < kWarpRows) {
     w.statistics[2 * statistic] = log_sum_of_lane;
     w.statistics[2 * statistic + 1] = delta_of_lane;
