@@ -27,7 +27,7 @@ Sizes checked_sizes(const KernelArgs& k, int first) {
 
 void attention_cuda(const KernelArgs& k, void* stream) {
   const Sizes z = checked_sizes(k, 0);
-  forward(z, {k.in[0].data, k.in[1].data, k.in[2].data, k.out[0].data, k.out[1].as<float>()}, way_of(z), stream);
+  forward(z, {k.in[0].data, k.in[1].data, k.in[2].data, k.out[0].data, k.out[1].as<float>()}, forward_way(z), stream);
 }
 
 void attention_grad_cuda(const KernelArgs& k, void* stream) {
@@ -43,7 +43,7 @@ void attention_grad_cuda(const KernelArgs& k, void* stream) {
             .dqkv_time = k.out[1].data,
             .dbias = k.out[2].as<float>(),
             .workspace = k.workspace},
-           way_of(z), stream);
+           backward_way(z), stream);
 }
 
 }  // namespace shardit

@@ -96,8 +96,9 @@ struct Workspace {
 
 enum class Way { kPlain, kWarps, kWarpgroups };  // the latter two REQUIRE on_tensor_cores, the last one Hopper besides
 
-// By type, shape and the current device's compute capability alone.
-Way way_of(const Sizes& z);
+// The faster way, by type, shape and the current device's compute capability alone.
+Way forward_way(const Sizes& z);
+Way backward_way(const Sizes& z);
 
 // Pointers are aligned to 16 bytes. `stream`: a cudaStream_t.
 void forward(const Sizes& z, const Forward& a, Way way, void* stream);

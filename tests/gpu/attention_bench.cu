@@ -392,13 +392,15 @@ double tflops(const Sizes& z, double per_pair, double us) {
   return per_pair * z.images * z.heads * z.tokens * z.tokens * z.depth / us * 1e-6;
 }
 
-std::string name_of(const Result& r) {
-  constexpr const char* kWays[] = {"plain", "warps", "warpgroups"};
+constexpr const char* kWays[] = {"plain", "warps", "warpgroups"};
+
+std::string shape_name(const Sizes& z) {
   char text[80];
-  std::snprintf(text, sizeof text, "%s B%d H%d N%d D%d %s", r.z.type == DType::kBF16 ? "bf16" : "fp32", r.z.images,
-                r.z.heads, r.z.tokens, r.z.depth, kWays[static_cast<int>(r.way)]);
+  std::snprintf(text, sizeof text, "%s B%d H%d N%d D%d", z.type == DType::kBF16 ? "bf16" : "fp32", z.images, z.heads,
+                z.tokens, z.depth);
   return text;
 }
+std::string name_of(const Result& r) { return shape_name(r.z) + " " + kWays[static_cast<int>(r.way)]; }
 
 void print(const Result& r) {
   std::printf("%-36s %s, %s | rms errors:", name_of(r).c_str(), r.near ? "near" : "WRONG",
@@ -450,9 +452,41 @@ std::vector<Sizes> large_shapes() {
   return {sizes(32, 16, 16, 72), sizes(8, 16, 32, 72), sizes(32, 16, 16, 64), sizes(8, 16, 32, 64)};
 }
 
+std::vector<Way> tensor_core_ways() {
+  std::vector<Way> ways = {Way::kWarps};
+  if (has_warpgroup_products()) ways.push_back(Way::kWarpgroups);
+  return ways;
+}
+
 int run_once() {
-  for (const Sizes& z : large_shapes()) Case<BF16>(z, 1, 1).run(attention_device::way_of(z), 0);
+  for (const Sizes& z : large_shapes()) Case<BF16>(z, 1, 1).run(tensor_core_ways().back(), 0);
   return 0;
+}
+
+// What each large shape takes, and what it leaves. `results`: all ways of a shape stand in a row.
+void print_choices(const std::vector<Result>& results) {
+  const auto print_pass = [](const char* pass, const std::vector<Result>& ways, Way chosen, double products,
+                             double Times::*us) {
+    for (const Result& r : ways)
+      if (r.way == chosen)
+        std::printf(" | %s %s %.1f us %.0f TFLOP/s", pass, kWays[static_cast<int>(r.way)], r.us.*us,
+                    tflops(r.z, products, r.us.*us));
+    for (const Result& r : ways)
+      if (r.way != chosen) std::printf(" (%s %.1f)", kWays[static_cast<int>(r.way)], r.us.*us);
+  };
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].us.forward == 0) continue;
+    std::vector<Result> ways = {results[i]};
+    while (i + 1 < results.size() && shape_name(results[i + 1].z) == shape_name(ways[0].z))
+      ways.push_back(results[++i]);
+    const Sizes& z = ways[0].z;
+    std::printf("%-24s", shape_name(z).c_str());
+    print_pass("forward", ways, attention_device::forward_way(z), 4, &Times::forward);
+    print_pass("backward", ways, attention_device::backward_way(z), 10, &Times::backward);
+    const bool near = std::all_of(ways.begin(), ways.end(), [](const Result& r) { return r.near; });
+    const bool equal = std::all_of(ways.begin(), ways.end(), [](const Result& r) { return r.equal; });
+    std::printf(" | %s, %s\n", near ? "near" : "WRONG", equal ? "repeats" : "DOES NOT REPEAT");
+  }
 }
 
 int run(bool variants, const std::string& json) {
@@ -470,8 +504,7 @@ int run(bool variants, const std::string& json) {
     add(run_case<float>(z, Way::kPlain, seed, false, false));
   for (const Sizes& z : {sizes(3, 2, 3, 5), sizes(2, 2, 5, 72), sizes(2, 2, 8, 64)})
     add(run_case<BF16>(z, Way::kPlain, seed, false, false));
-  std::vector<Way> ways = {Way::kWarps};
-  if (has_warpgroup_products()) ways.push_back(Way::kWarpgroups);
+  const std::vector<Way> ways = tensor_core_ways();
   for (const Sizes& z : {sizes(1, 1, 16, 64), sizes(3, 5, 16, 72), sizes(1, 3, 32, 72), sizes(2, 1, 32, 64)})
     for (const Way way : ways) add(run_case<BF16>(z, way, seed, false, false));
   for (const Sizes& z : large_shapes())
@@ -482,6 +515,7 @@ int run(bool variants, const std::string& json) {
     for (size_t i = 0; i < results.size(); ++i) file << (i ? ",\n" : "\n") << json_of(results[i]);
     file << "\n]}\n";
   }
+  print_choices(results);
   const bool right = std::all_of(results.begin(), results.end(), [](const Result& r) { return r.near && r.equal; });
   std::printf(right ? "all near the reference, all repeat to the bit\n" : "SOMETHING IS WRONG\n");
   return right ? 0 : 1;
