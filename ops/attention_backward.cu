@@ -120,6 +120,8 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
     copy_rows<D, kTile, kThreads>(memory.value[tile % 2], in.v + first, in.stride, thread);
     ptx::end_copy_group();
   };
+  const ColumnChunks<D> query_time(time, thread);
+  const TableEntries<W, kThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.query, in.q + int64_t{begin} * in.stride, in.stride, thread);
   copy_rows<D, kBlockRows, kThreads>(
       memory.dout, static_cast<const BF16*>(a.dout) + out_begin + int64_t{begin} * z.channels, z.channels, thread);
@@ -128,13 +130,13 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   const int64_t out_row = out_begin + int64_t{row} * z.channels;
   const Deltas<D, kRows> deltas(static_cast<const BF16*>(a.out) + out_row, z.channels, time + 2 * z.channels, lane);
   const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
-  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
+  table.store(memory.table, z.inverse_scale, thread);
   float* const dtable = memory.dtable[warp];
   SHARDIT_KEEP_LOOP
   for (int i = lane; i < QueryMemory<D, W>::kTableRows * (2 * W - 1); i += 32) dtable[i] = 0;
   memory.diagonals[warp].clear(lane);
   ptx::wait_for_copies<1>();
-  add_to_rows<D, kBlockRows, kThreads>(memory.query, time, thread);
+  add_to_rows<D, kBlockRows, kThreads>(memory.query, query_time, thread);
   __syncthreads();
 
   BF16 *const queries = memory.query + kRows * warp * kStride<D>, *const dout = memory.dout + kRows * warp * kStride<D>;
@@ -249,10 +251,11 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
       ptx::copy_async(memory.statistics[tile % 2] + 4 * thread, statistics + 2 * tile * kTile + 4 * thread);
     ptx::end_copy_group();
   };
+  const TableEntries<W, kThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.key, in.k + int64_t{begin} * in.stride, in.stride, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.value, in.v + int64_t{begin} * in.stride, in.stride, thread);
   copy_tile(0);
-  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
+  table.store(memory.table, z.inverse_scale, thread);
 
   BF16 *const keys = memory.key + kRows * warp * kStride<D>, *const values = memory.value + kRows * warp * kStride<D>;
   const LeftOperand<D, false> key_rows(keys, lane), value_rows(values, lane);

@@ -37,12 +37,14 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attention_forward(TensorSiz
     copy_rows<D, kKeys, kThreads>(memory.value[tile % 2], in.v + first, in.stride, thread);
     ptx::end_copy_group();
   };
+  const ColumnChunks<D> query_time(time, thread);
+  const TableEntries<W, kThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.query, in.q + int64_t{begin} * in.stride, in.stride, thread);
   ptx::end_copy_group();
   copy_tile(0);
-  load_table<W, kThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread);
+  table.store(memory.table, z.inverse_scale, thread);
   ptx::wait_for_copies<1>();
-  add_to_rows<D, kBlockRows, kThreads>(memory.query, time, thread);
+  add_to_rows<D, kBlockRows, kThreads>(memory.query, query_time, thread);
   __syncthreads();
 
   BF16* rows = memory.query + kRows * warp * kStride<D>;

@@ -23,6 +23,7 @@ template <int D, int W> struct WarpgroupForwardMemory {
   alignas(128) Tile<D, kKeys> key[kStages];
   Tile<D, kKeys, false> value[kStages];
   BF16 rows[kForwardWarps][kWarpRows * kStride<D>];  // queries, in the end the output
+  alignas(16) BF16 value_time[D];
   float table[(2 * W - 1) * (2 * W - 1)];
   Handover<kStages, kForwardWarps> tiles;
 };
@@ -58,20 +59,23 @@ __global__ void __launch_bounds__(kForwardThreads, 1) attention_warpgroup_forwar
     }
   };
   BF16* const rows = memory.rows[warp];
+  const ColumnChunks<D> query_time(time, lane);
+  const TableEntries<W, kForwardThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kWarpRows, 32>(rows, in.q + int64_t{row} * in.stride, in.stride, lane);
+  if (thread < D / 8) ptx::copy_async(memory.value_time + 8 * thread, time + 2 * z.channels + 8 * thread);
   ptx::end_copy_group();
   copy_tile(0);
   copy_tile(1);
-  load_table<W, kForwardThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale,
-                                 thread);
   for (auto& tile : memory.key) tile.template clear_rest<kForwardThreads>(thread);
   if (thread == 0) memory.tiles.begin();
+  // All that the block reads first is on its way: the compiler moves no use of it to before the barrier.
   __syncthreads();
 
+  table.store(memory.table, z.inverse_scale, thread);
   ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
-  add_to_rows<D, kWarpRows, 32>(rows, time, lane);
-  __syncwarp();
+  add_to_rows<D, kWarpRows, 32>(rows, query_time, lane);
+  __syncthreads();
   Accumulators<D / 8, 1> out;
   out.clear();
   RunningSoftmax<1> softmax;
@@ -103,7 +107,7 @@ __global__ void __launch_bounds__(kForwardThreads, 1) attention_warpgroup_forwar
 
   float factor[1][2];
   finish(softmax, z.scale, a.lse + (int64_t{image} * z.heads + head) * kTokens + row, factor, lane);
-  round_rows<D>(rows, out, factor, time + 2 * z.channels, lane);
+  round_rows<D>(rows, out, factor, memory.value_time, lane);
   __syncwarp();
   BF16* to = static_cast<BF16*>(a.out) + (int64_t{image} * kTokens + row) * z.channels + head * D;
   store_rows<D, kWarpRows, 32>(to, z.channels, rows, lane);

@@ -9,15 +9,14 @@ namespace shardit::attention_warp {
 // before they use what they get: what is not hidden here is paid by each block.
 template <int D, int kCount> class Deltas {
   static constexpr int kSteps = kCount / 4;  // of four rows; behind them the ninth chunk of a row of 72 (for_chunks)
-  ptx::Chunk out_[kSteps + 1], value_time_[2];
+  ptx::Chunk out_[kSteps + 1];
+  ColumnChunks<D> value_time_;
 
   static __device__ const ptx::Chunk& chunk(const BF16* at) { return *reinterpret_cast<const ptx::Chunk*>(at); }
 
  public:
   // Begins to read rows of `out`, `stride` numbers apart, and v_t.
-  __device__ Deltas(const BF16* out, int stride, const BF16* value_time, int lane) {
-    value_time_[0] = chunk(value_time + lane % 8 * 8);
-    if constexpr (D == 72) value_time_[1] = chunk(value_time + 64);
+  __device__ Deltas(const BF16* out, int stride, const BF16* value_time, int lane) : value_time_(value_time, lane) {
     int i = 0;
     for_chunks<D, kCount, 32>(lane, [&](int row, int column) { out_[i++] = chunk(out + (row * stride + column)); });
   }
@@ -27,8 +26,7 @@ template <int D, int kCount> class Deltas {
     float parts[kSteps + 1] = {};
     int step = 0;
     for_chunks<D, kCount, 32>(lane, [&](int row, int column) {
-      const ptx::Chunk &x = chunk(dout + row * kStride<D> + column), &y = out_[step],
-                       &shift = value_time_[step / kSteps];
+      const ptx::Chunk &x = chunk(dout + row * kStride<D> + column), &y = out_[step], &shift = value_time_.at(column);
       float& sum = parts[step++];
       SHARDIT_UNROLL
       for (int k = 0; k < 4; ++k) {

@@ -70,21 +70,22 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
     }
   };
   BF16 *const keys = memory.key[warp], *const values = memory.value[warp];
+  const TableEntries<W, kGradientThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kWarpRows, 32>(keys, in.k + int64_t{row} * in.stride, in.stride, lane);
   copy_rows<D, kWarpRows, 32>(values, in.v + int64_t{row} * in.stride, in.stride, lane);
   ptx::end_copy_group();
   copy_tile(0);
   copy_tile(1);
-  load_table<W, kGradientThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale,
-                                  thread);
   for (auto& tile : memory.query) tile.template clear_rest<kGradientThreads>(thread);
   for (auto& tile : memory.dout) tile.template clear_rest<kGradientThreads>(thread);
   if (thread == 0) memory.tiles.begin();
+  // All that the block reads first is on its way: the compiler moves no use of it to before the barrier.
   __syncthreads();
 
+  table.store(memory.table, z.inverse_scale, thread);
   ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
-  __syncwarp();
+  __syncthreads();
 
   Accumulators<D / 8, 1> dk, dv;
   dk.clear();

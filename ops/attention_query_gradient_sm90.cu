@@ -130,6 +130,8 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
     }
   };
   BF16 *const queries = memory.query[warp], *const douts = memory.dout[warp];
+  const ColumnChunks<D> query_time(time, lane);
+  const TableEntries<W, kGradientThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kWarpRows, 32>(queries, in.q + int64_t{row} * in.stride, in.stride, lane);
   copy_rows<D, kWarpRows, 32>(douts, static_cast<const BF16*>(a.dout) + out_row, z.channels, lane);
   ptx::end_copy_group();
@@ -138,18 +140,18 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   const Deltas<D, kWarpRows> deltas(static_cast<const BF16*>(a.out) + out_row, z.channels, time + 2 * z.channels, lane);
   const int64_t statistic = of_head * kTokens + row + lane % kWarpRows;
   const float log_sum_of_lane = a.lse[statistic] * kLog2E;
-  load_table<W, kGradientThreads>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale,
-                                  thread);
   for (auto& tile : memory.key) tile.template clear_rest<kGradientThreads>(thread);
   for (auto& tile : memory.value) tile.template clear_rest<kGradientThreads>(thread);
   memory.diagonals[warp].clear(lane);
   if (thread == 0) memory.tiles.begin();
+  // All that the block reads first is on its way: the compiler moves no use of it to before the barrier.
   __syncthreads();
 
+  table.store(memory.table, z.inverse_scale, thread);
   ptx::wait_for_copies<1>();
   memory.tiles.copied(0, lane);
-  add_to_rows<D, kWarpRows, 32>(queries, time, lane);
-  __syncwarp();
+  add_to_rows<D, kWarpRows, 32>(queries, query_time, lane);
+  __syncthreads();
   store_rows<D, kWarpRows, 32>(w.query + out_row, z.channels, queries, lane);
   const float delta_of_lane = deltas.of_lane(douts, lane);
   if (lane < kWarpRows) {

@@ -248,17 +248,23 @@ __device__ void store_rows(BF16* to, int stride, const BF16* from, int thread) {
   });
 }
 
-// Adds `shift`, a row of D in global memory, to the chunks that this thread has copied.
-template <int D, int kCount, int kThreads> __device__ void add_to_rows(BF16* rows, const BF16* shift, int thread) {
-  // Read before anything is written: a read behind a write, which it might alias, would wait for memory once per row.
-  ptx::Chunk shifts[kCount * D / 8 / kThreads + 1];
-  int i = 0;
-  for_chunks<D, kCount, kThreads>(
-      thread, [&](int, int column) { shifts[i++] = *reinterpret_cast<const ptx::Chunk*>(shift + column); });
-  i = 0;
+// Of one row of D in global memory, what stands in the columns of this thread's chunks. To be read before what must not
+// wait for it.
+template <int D> struct ColumnChunks {
+  ptx::Chunk of[2];
+  __device__ ColumnChunks(const BF16* row, int thread) {
+    of[0] = *reinterpret_cast<const ptx::Chunk*>(row + thread % 8 * 8);
+    if constexpr (D == 72) of[1] = *reinterpret_cast<const ptx::Chunk*>(row + 64);
+  }
+  __device__ const ptx::Chunk& at(int column) const { return of[column / 64]; }
+};
+
+// Adds a row of D to the chunks that this thread has copied.
+template <int D, int kCount, int kThreads>
+__device__ void add_to_rows(BF16* rows, const ColumnChunks<D>& shift, int thread) {
   for_chunks<D, kCount, kThreads>(thread, [&](int row, int column) {
     auto& x = *reinterpret_cast<ptx::Chunk*>(rows + row * kStride<D> + column);
-    const ptx::Chunk& y = shifts[i++];
+    const ptx::Chunk& y = shift.at(column);
     ptx::Chunk sum = x;
     SHARDIT_UNROLL
     for (int k = 0; k < 4; ++k)
@@ -288,25 +294,30 @@ __device__ void round_rows(BF16* to, const Accumulators<D / 8, kBlocks>& c, cons
   }
 }
 
-// One head's table, last entry first, each entry times `factor`. A thread asks for a batch of entries before it uses
-// the first: each lies in a sector of its own, and a block begins with this table.
-template <int W, int kThreads>
-__device__ void load_table(float* to, const BF16* bias, int heads, int head, float factor, int thread) {
-  constexpr int kTable = (2 * W - 1) * (2 * W - 1), kBatch = 8;
-  SHARDIT_KEEP_LOOP
-  for (int first = thread; first < kTable; first += kBatch * kThreads) {
-    BF16 batch[kBatch];
+// One head's table on its way to shared memory, last entry first. A thread asks for all its entries, each in a sector
+// of its own, before the block asks for anything else, and stores them when the rest is under way: a block begins with
+// this.
+template <int W, int kThreads> class TableEntries {
+  static constexpr int kTable = (2 * W - 1) * (2 * W - 1), kCount = (kTable + kThreads - 1) / kThreads;
+  BF16 entries_[kCount];
+
+ public:
+  // `bias`: of all heads.
+  __device__ TableEntries(const BF16* bias, int heads, int head, int thread) {
     SHARDIT_UNROLL
-    for (int i = 0; i < kBatch; ++i) {
-      const int r = first + i * kThreads;
-      if (r < kTable) batch[i] = bias[static_cast<int64_t>(kTable - 1 - r) * heads + head];
-    }
-    SHARDIT_UNROLL
-    for (int i = 0; i < kBatch; ++i) {
-      const int r = first + i * kThreads;
-      if (r < kTable) to[r] = factor * static_cast<float>(batch[i]);
+    for (int i = 0; i < kCount; ++i) {
+      const int r = thread + i * kThreads;
+      entries_[i] = r < kTable ? bias[(kTable - 1 - r) * heads + head] : BF16(0.0f);
     }
   }
-}
+  // Each entry times `factor`.
+  __device__ void store(float* to, float factor, int thread) const {
+    SHARDIT_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      const int r = thread + i * kThreads;
+      if (r < kTable) to[r] = factor * static_cast<float>(entries_[i]);
+    }
+  }
+};
 
 }  // namespace shardit::attention_warp
