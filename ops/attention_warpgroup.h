@@ -39,7 +39,7 @@ template <int D, int kCount, bool kPadded = true> struct alignas(16) Tile {
 
 // 16 rows of D of each warp as left operands. They are read anew before each tile's products: held in registers over
 // the loop they cost 20 of them, and ptxas 13.0 takes registers of A that two products of one shape read, as in a depth
-// of 64, for dead after the first round (docs/attention.md, "Checks").
+// of 64, for dead after the first round (docs/attention.md).
 template <int D> struct LeftRows {
   static constexpr int kSteps = (D + 15) / 16;
   uint32_t a[kSteps][4];
