@@ -91,12 +91,15 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   dk.clear();
   dv.clear();
   Accumulators<kQueries / 8, 1> s, dp;
+  LeftRows<D> key, value;
   LeftColumns<kQueries / 8> dl;
-  // What the products s and dp of a tile start from: the bias, - delta.
+  // What the products s and dp of a tile start from: the bias, - delta; and their left operands.
   const auto start_tile = [&](int tile) {
     Relative<W, kQueries / 8, 1> bias;
     bias.template load<-1>(memory.table, table_entry<W>(tile * kQueries, row), lane);
     bias.spread(s);
+    key.load(keys, lane);
+    value.load(values, lane);
     memory.tiles.wait_for(tile);
     SHARDIT_UNROLL
     for (int n = 0; n < kQueries / 8; ++n) {
@@ -109,9 +112,6 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   // dl come a tile later, so that they run while this tile's p is made; so do those of dv while dl is.
   const auto pass_tile = [&]<bool kFirst>(int tile) {
     const int stage = tile % kStages;
-    LeftRows<D> key, value;
-    key.load(keys, lane);
-    value.load(values, lane);
     ptx::begin_products(s.c[0], dp.c[0], dk.c[0]);
     multiply_rows(s, key, memory.query[stage]);
     ptx::end_product_group();

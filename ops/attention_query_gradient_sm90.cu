@@ -167,11 +167,12 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   sum_columns<D, 1>(douts, memory.dtime[warp][1], lane);
 
   Accumulators<kKeys / 8, 1> s, dp;
+  LeftRows<D> query, dout;
   Accumulators<D / 8, 1> dq;
   dq.clear();
   LeftColumns<kKeys / 8> dl;
   typename WarpDiagonals<W>::Sums sums;
-  // What the products s and dp of a tile start from: the bias, - delta.
+  // What the products s and dp of a tile start from: the bias, - delta; and their left operands.
   const auto start_tile = [&](int tile) {
     Relative<W, kKeys / 8, 1> bias;
     bias.template load<1>(memory.table, table_entry<W>(row, tile * kKeys), lane);
@@ -179,6 +180,8 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
     SHARDIT_UNROLL
     for (int n = 0; n < kKeys / 8; ++n) SHARDIT_UNROLL
     for (int i = 0; i < 4; ++i) dp.c[0][n][i] = -delta[i / 2];
+    query.load(queries, lane);
+    dout.load(douts, lane);
     memory.tiles.wait_for(tile);
   };
   const auto store_sums = [&](int tile) {
@@ -187,9 +190,6 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   // From products of a tile, which has started, to its dl, and on to the start of the next one. The products of dq with
   // dl and its sums for dbias come a tile later, while this tile's products run and its p is made.
   const auto pass_tile = [&]<bool kFirst>(int tile) {
-    LeftRows<D> query, dout;
-    query.load(queries, lane);
-    dout.load(douts, lane);
     ptx::begin_products(s.c[0], dp.c[0], dq.c[0]);
     multiply_rows(s, query, memory.key[tile % kStages]);
     ptx::end_product_group();
