@@ -5,7 +5,7 @@
 //   SHARDIT_DYNAMIC_SHARED(float, row);           the launch's dynamic shared memory
 //   launch(kernel, grid, block, bytes, stream, arguments…);
 //
-// Inline PTX stands in core/ptx.h. Kernels are compiled without contraction of products and sums: fma is written out.
+// Inline PTX stands in core/ptx*.h. Kernels are compiled without contraction of products and sums: fma is written out.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,14 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, vo
       values);
 }
 
+// Whether the current device has Hopper's warpgroup-wide matrix instructions, which no other generation runs.
+inline bool has_warpgroup_products() {
+  int device, major;
+  SHARDIT_CUDA(cudaGetDevice(&device));
+  SHARDIT_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  return major == 9;
+}
+
 // Copies bytes of the host to the device; `from` may change once this returns. Not for graphs that are captured.
 inline void upload(void* to, const void* from, size_t bytes, void* stream) {
   SHARDIT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream)));
@@ -62,6 +70,8 @@ template <typename... P, typename... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, void*, A... args) {
   simt::run(grid, block, shared_bytes, [&] { kernel(static_cast<P>(args)...); });
 }
+
+inline bool has_warpgroup_products() { return true; }  // in twins
 
 inline void upload(void* to, const void* from, size_t bytes, void*) { std::memcpy(to, from, bytes); }
 

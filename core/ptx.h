@@ -1,5 +1,5 @@
 // Instructions that CUDA C++ has no word for, each beside the scalar code that the CPU runs in its place. All inline
-// PTX of the project stands here and, for matrix products, in core/ptx_matrix.h.
+// PTX of the project stands here and, for matrix products, in core/ptx_matrix.h and core/ptx_warpgroup.h.
 //
 // A twin gives the instruction's result to the bit where that is defined (conversions, matrix fragments' layout), and
 // the exact function where the instruction is approximate. Twins of warp-wide instructions use simt::exchange.

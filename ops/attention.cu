@@ -1,4 +1,4 @@
-// The cards' entries on the GPU; the kernels stand in attention_forward.cu, attention_backward.cu, attention_plain.cu.
+// The cards' entries on the GPU (attention_device.h).
 #include "ops/attention_device.h"
 
 #include <glog/logging.h>
@@ -26,11 +26,13 @@ Sizes checked_sizes(const KernelArgs& k, int first) {
 }  // namespace
 
 void attention_cuda(const KernelArgs& k, void* stream) {
-  forward(checked_sizes(k, 0), {k.in[0].data, k.in[1].data, k.in[2].data, k.out[0].data, k.out[1].as<float>()}, stream);
+  const Sizes z = checked_sizes(k, 0);
+  forward(z, {k.in[0].data, k.in[1].data, k.in[2].data, k.out[0].data, k.out[1].as<float>()}, forward_way(z), stream);
 }
 
 void attention_grad_cuda(const KernelArgs& k, void* stream) {
-  backward(checked_sizes(k, 1),
+  const Sizes z = checked_sizes(k, 1);
+  backward(z,
            {.dout = k.in[0].data,
             .qkv = k.in[1].data,
             .qkv_time = k.in[2].data,
@@ -41,7 +43,7 @@ void attention_grad_cuda(const KernelArgs& k, void* stream) {
             .dqkv_time = k.out[1].data,
             .dbias = k.out[2].as<float>(),
             .workspace = k.workspace},
-           stream);
+           backward_way(z), stream);
 }
 
 }  // namespace shardit

@@ -8,6 +8,7 @@
 // The kernel by queries leaves for the other one: q + q_t in bf16, and delta. Its blocks leave partial sums of dbias,
 // dq_t and dv_t, which two small kernels add in the order of images and blocks.
 #include "core/cuda.h"
+#include "ops/attention_gradient.h"
 #include "ops/attention_tensor.h"
 
 namespace shardit::attention_device {
@@ -70,48 +71,7 @@ template <int D, int W> struct QueryMemory {
   float dtime[kWarps][2][D];
 };
 
-constexpr size_t kSharedOfSm = 228 << 10, kSharedReserved = 1 << 10;  // sm_90; the latter in each block
 static_assert(2 * (sizeof(QueryMemory<72, 32>) + kSharedReserved) <= kSharedOfSm, "two blocks share an SM");
-
-// delta of one row per lane: dout (out - v_t).
-template <int D> __device__ float delta_of_row(const BF16* dout, const BF16* out, const BF16* value_time) {
-  float sum = 0;
-  for (int c = 0; c < D; c += 8) {
-    const auto& x = *reinterpret_cast<const ptx::Chunk*>(dout + c);
-    const auto& y = *reinterpret_cast<const ptx::Chunk*>(out + c);
-    const auto& shift = *reinterpret_cast<const ptx::Chunk*>(value_time + c);
-    for (int i = 0; i < 4; ++i) {
-      sum = fmaf(ptx::low_of(x.words[i]), ptx::low_of(y.words[i]) - ptx::low_of(shift.words[i]), sum);
-      sum = fmaf(ptx::high_of(x.words[i]), ptx::high_of(y.words[i]) - ptx::high_of(shift.words[i]), sum);
-    }
-  }
-  return sum;
-}
-
-// to[c] = the sum of column c of the warp's 32 rows: products with a matrix of ones.
-template <int D> __device__ void sum_columns(const BF16* rows, float* to, int lane) {
-  constexpr uint32_t kOnes = 0x3f803f80;
-  const uint32_t ones[4] = {kOnes, kOnes, kOnes, kOnes};
-  for (int n = 0; n < D / 8; ++n) {
-    uint32_t b[4];
-    ptx::load_matrices_transposed(b, rows + lane * kStride<D> + 8 * n);
-    float c[4] = {0, 0, 0, 0};
-    ptx::multiply_add(c, ones, b[0], b[1]);
-    ptx::multiply_add(c, ones, b[2], b[3]);
-    if (lane < 4) to[8 * n + 2 * lane] = c[0], to[8 * n + 2 * lane + 1] = c[1];
-  }
-}
-
-// The same of fp32 numbers in registers.
-template <int D> __device__ void sum_columns(const Accumulators<D / 8>& rows, float* to, int lane) {
-  SHARDIT_UNROLL
-  for (int n = 0; n < D / 8; ++n) SHARDIT_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    float sum = (rows.c[0][n][i] + rows.c[0][n][i + 2]) + (rows.c[1][n][i] + rows.c[1][n][i + 2]);
-    for (int apart = 4; apart < 32; apart *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
-    if (lane < 4) to[8 * n + 2 * lane + i] = sum;
-  }
-}
 
 // dl in place of the products s, from the products dp.
 template <int kTiles>
@@ -160,27 +120,28 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
     copy_rows<D, kTile, kThreads>(memory.value[tile % 2], in.v + first, in.stride, thread);
     ptx::end_copy_group();
   };
+  const ColumnChunks<D> query_time(time, thread);
+  const TableEntries<W, kThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.query, in.q + int64_t{begin} * in.stride, in.stride, thread);
   copy_rows<D, kBlockRows, kThreads>(
       memory.dout, static_cast<const BF16*>(a.dout) + out_begin + int64_t{begin} * z.channels, z.channels, thread);
   ptx::end_copy_group();
   copy_tile(0);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  const int64_t out_row = out_begin + int64_t{row} * z.channels;
+  const Deltas<D, kRows> deltas(static_cast<const BF16*>(a.out) + out_row, z.channels, time + 2 * z.channels, lane);
+  const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
+  table.store(memory.table, z.inverse_scale, thread);
   float* const dtable = memory.dtable[warp];
   SHARDIT_KEEP_LOOP
   for (int i = lane; i < QueryMemory<D, W>::kTableRows * (2 * W - 1); i += 32) dtable[i] = 0;
   memory.diagonals[warp].clear(lane);
   ptx::wait_for_copies<1>();
-  add_to_rows<D, kBlockRows, kThreads>(memory.query, time, thread);
+  add_to_rows<D, kBlockRows, kThreads>(memory.query, query_time, thread);
   __syncthreads();
 
   BF16 *const queries = memory.query + kRows * warp * kStride<D>, *const dout = memory.dout + kRows * warp * kStride<D>;
-  const int64_t out_row = out_begin + int64_t{row} * z.channels;
   store_rows<D, kRows, 32>(w.query + out_row, z.channels, queries, lane);
-  const float delta_of_lane =
-      delta_of_row<D>(dout + lane * kStride<D>, static_cast<const BF16*>(a.out) + out_row + int64_t{lane} * z.channels,
-                      time + 2 * z.channels);
-  const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
+  const float delta_of_lane = deltas.of_lane(dout, lane);
   float* const statistics = w.statistics + 2 * (of_head * kTokens + row + lane);
   statistics[0] = log_sum_of_lane;
   statistics[1] = delta_of_lane;
@@ -190,7 +151,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
     log_sum[i / 2][i % 2] = __shfl_sync(0xffffffffu, log_sum_of_lane, 8 * i + lane / 4);
     delta[i / 2][i % 2] = __shfl_sync(0xffffffffu, delta_of_lane, 8 * i + lane / 4);
   }
-  sum_columns<D>(dout, memory.dtime[warp][1], lane);
+  sum_columns<D, 2>(dout, memory.dtime[warp][1], lane);
 
   const LeftOperand<D, kHeldQuery> query_rows(queries, lane);
   const LeftOperand<D, kHeldDout> dout_rows(dout, lane);
@@ -290,10 +251,11 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
       ptx::copy_async(memory.statistics[tile % 2] + 4 * thread, statistics + 2 * tile * kTile + 4 * thread);
     ptx::end_copy_group();
   };
+  const TableEntries<W, kThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.key, in.k + int64_t{begin} * in.stride, in.stride, thread);
   copy_rows<D, kBlockRows, kThreads>(memory.value, in.v + int64_t{begin} * in.stride, in.stride, thread);
   copy_tile(0);
-  load_table<W>(memory.table, static_cast<const BF16*>(a.bias), z.heads, head, z.inverse_scale, thread, kThreads);
+  table.store(memory.table, z.inverse_scale, thread);
 
   BF16 *const keys = memory.key + kRows * warp * kStride<D>, *const values = memory.value + kRows * warp * kStride<D>;
   const LeftOperand<D, false> key_rows(keys, lane), value_rows(values, lane);
@@ -377,22 +339,24 @@ template <int D, int W> void key_gradient_as(const Sizes& z, const Backward& a, 
          sizeof(KeyMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
 }
 
-template <int D, int W> void sum_partials_as(const Sizes& z, const Backward& a, void* stream) {
+void sum_partials(const Sizes& z, const Backward& a, void* stream) {
   constexpr int kSumThreads = 128;
   const TensorSizes sizes = tensor_sizes(z);
   const Workspace w(z, a.workspace);
-  launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0, stream,
-         sizes, w.bias, a.dbias);
-  launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
-         static_cast<BF16*>(a.dqkv_time));
+  visit_tensor_shapes(z, [&]<int D, int W>() {
+    launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0,
+           stream, sizes, w.bias, a.dbias);
+    launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
+           static_cast<BF16*>(a.dqkv_time));
+  });
 }
 
-void tensor_backward(const Sizes& z, const Backward& a, void* stream) {
+void warp_backward(const Sizes& z, const Backward& a, void* stream) {
   visit_tensor_shapes(z, [&]<int D, int W>() {
     query_gradient_as<D, W, true, false>(z, a, stream);
     key_gradient_as<D, W>(z, a, stream);
-    sum_partials_as<D, W>(z, a, stream);
   });
+  sum_partials(z, a, stream);
 }
 
 }  // namespace shardit::attention_device

@@ -1,8 +1,9 @@
 // Attention on the GPU: sizes, operands and launches, in plain pointers of device memory. Formulas: attention_tile.h.
 //
-// Two ways, chosen by type and shape alone. Tensor cores (attention_forward.cu, attention_backward.cu): bf16, depths of
-// 64 and 72, 16 x 16 or 32 x 32 tokens. All else, fp32 above all: plain kernels (attention_plain.cu), one block per row
-// of logits, made to be right. Sums run in an order that the shape fixes; docs/attention.md has floors and tiles.
+// Three ways. On tensor cores, for bf16, depths of 64 and 72, 16 x 16 or 32 x 32 tokens: by warps (mma.sync, sm_80 on;
+// attention_forward.cu, attention_backward.cu) or, on Hopper, by warpgroups (wgmma; attention_*_sm90.cu). All else,
+// fp32 above all: plain kernels (attention_plain.cu), one block per row of logits, made to be right. Sums run in an
+// order that the shape fixes; docs/attention.md has floors and tiles.
 #pragma once
 
 #include <cstddef>
@@ -91,20 +92,23 @@ struct Workspace {
   }
 };
 
-// ---- the two ways --------------------------------------------------------------------------------------------------
+// ---- the ways ------------------------------------------------------------------------------------------------------
 
-// REQUIRES: on_tensor_cores(z).
-void tensor_forward(const Sizes& z, const Forward& a, void* stream);
-void tensor_backward(const Sizes& z, const Backward& a, void* stream);
+enum class Way { kPlain, kWarps, kWarpgroups };  // the latter two REQUIRE on_tensor_cores, the last one Hopper besides
+
+// The faster way, by type, shape and the current device's compute capability alone.
+Way forward_way(const Sizes& z);
+Way backward_way(const Sizes& z);
+
+// Pointers are aligned to 16 bytes. `stream`: a cudaStream_t.
+void forward(const Sizes& z, const Forward& a, Way way, void* stream);
+void backward(const Sizes& z, const Backward& a, Way way, void* stream);
+
 void plain_forward(const Sizes& z, const Forward& a, void* stream);
 void plain_backward(const Sizes& z, const Backward& a, void* stream);
-
-// Pointers are aligned to 16 bytes.
-inline void forward(const Sizes& z, const Forward& a, void* stream) {
-  on_tensor_cores(z) ? tensor_forward(z, a, stream) : plain_forward(z, a, stream);
-}
-inline void backward(const Sizes& z, const Backward& a, void* stream) {
-  on_tensor_cores(z) ? tensor_backward(z, a, stream) : plain_backward(z, a, stream);
-}
+void warp_forward(const Sizes& z, const Forward& a, void* stream);
+void warp_backward(const Sizes& z, const Backward& a, void* stream);
+void warpgroup_forward(const Sizes& z, const Forward& a, void* stream);
+void warpgroup_backward(const Sizes& z, const Backward& a, void* stream);
 
 }  // namespace shardit::attention_device

@@ -10,6 +10,7 @@ namespace shardit::attention_device {
 
 inline constexpr int kThreads = 128, kWarps = kThreads / 32, kBlockRows = Workspace::kBlockRows;
 static_assert(kBlockRows == kWarps * attention_warp::kRows);
+inline constexpr size_t kSharedOfSm = 228 << 10, kSharedReserved = 1 << 10;  // sm_90; the latter in each block
 inline constexpr float kLog2E = 1.44269504088896f;
 
 // Sizes as a kernel takes them.
@@ -32,6 +33,13 @@ template <typename T> struct HeadRows {
         v(k + z.channels),
         stride(3 * z.channels) {}
 };
+
+// The backward pass by warpgroups, in this order, then the sums.
+void warpgroup_query_gradient(const Sizes& z, const Backward& a, void* stream);
+void warpgroup_key_gradient(const Sizes& z, const Backward& a, void* stream);
+
+// dbias and dqkv_time from what the kernels by queries, of either way, have left in the workspace.
+void sum_partials(const Sizes& z, const Backward& a, void* stream);
 
 // Calls f.operator()<depth, window>(). REQUIRES: on_tensor_cores(z).
 template <typename F> void visit_tensor_shapes(const Sizes& z, F&& f) {

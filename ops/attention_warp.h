@@ -5,7 +5,8 @@
 // steps of 16 and one of 8, so nothing is padded.
 //
 // Letters: g = lane / 4, t = lane % 4. A warp's 32 x 8 n numbers are Accumulators<n>: c[m][n][...] holds rows
-// 16 m + g and 16 m + g + 8, columns 8 n + 2 t and the next (core/ptx_matrix.h).
+// 16 m + g and 16 m + g + 8, columns 8 n + 2 t and the next (core/ptx_matrix.h). A warp of a warpgroup has 16 rows: one
+// block of them, m = 0 (attention_warpgroup.h).
 #pragma once
 
 #include "core/ptx_matrix.h"
@@ -15,8 +16,8 @@ namespace shardit::attention_warp {
 template <int D> inline constexpr int kStride = D / 8 % 2 ? D : D + 8;
 inline constexpr int kRows = 32;  // of a warp
 
-template <int kTiles> struct Accumulators {
-  float c[2][kTiles][4];
+template <int kTiles, int kBlocks = 2> struct Accumulators {
+  float c[kBlocks][kTiles][4];
   __device__ void clear() {
     for (auto& row : c)
       for (auto& tile : row)
@@ -146,21 +147,22 @@ __device__ void multiply_columns(Accumulators<D / 8>& c, const Accumulators<kTil
 }
 
 // The bias of a warp's tile depends on the differences of rows and columns of the image only. In units of 8 tokens, of
-// which an image row has kUnits, unit a of the tile's four row units and unit n of its column units are n / kUnits -
+// which an image row has kUnits, unit a of the tile's row units and unit n of its column units are n / kUnits -
 // a / kUnits image rows and n % kUnits - a % kUnits units apart; so a thread's 2 numbers of (a, n) are those of the
 // pair (image rows, units), and 32 x 32 tokens of a 32-token window need 14 numbers, not 32.
-template <int W, int kTiles> struct Relative {
-  static_assert(W == 8 || W == 16 || W == 32);
+template <int W, int kTiles, int kBlocks = 2> struct Relative {
+  static_assert(W == 16 || W == 32);
   static constexpr int kUnits = W / 8;
-  static constexpr int kTileRows = kRows / W;                        // image rows of the warp's rows
-  static constexpr int kFirstRow = 1 - kTileRows;                    // least difference of image rows
-  static constexpr int kRowCount = kTileRows - 1 + kTiles / kUnits;  // differences of image rows
-  static constexpr int kUnitCount = 2 * kUnits - 1;
+  static constexpr int kUnitsBefore = (2 * kBlocks < kUnits ? 2 * kBlocks : kUnits) - 1;  // of a row unit in its row
+  static constexpr int kTileRows = (2 * kBlocks + kUnits - 1) / kUnits;  // image rows of the warp's rows
+  static constexpr int kFirstRow = 1 - kTileRows;                        // least difference of image rows
+  static constexpr int kRowCount = kTileRows - 1 + kTiles / kUnits;      // differences of image rows
+  static constexpr int kUnitCount = kUnits + kUnitsBefore;
 
   float of[kRowCount][kUnitCount][2];
 
   __device__ static constexpr int row(int a, int n) { return n / kUnits - a / kUnits - kFirstRow; }
-  __device__ static constexpr int unit(int a, int n) { return n % kUnits - a % kUnits + kUnits - 1; }
+  __device__ static constexpr int unit(int a, int n) { return n % kUnits - a % kUnits + kUnitsBefore; }
 
   // Numbers of `table`, (2 W - 1)^2 of one head, last entry first: ascending with the key. kSide: 1 where the tile's
   // rows are queries, -1 where they are keys. `centre`: the entry of the tile's first query and first key.
@@ -169,13 +171,14 @@ template <int W, int kTiles> struct Relative {
     SHARDIT_UNROLL
     for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
     for (int u = 0; u < kUnitCount; ++u) SHARDIT_UNROLL
-    for (int i = 0; i < 2; ++i) of[y][u][i] = mine[kSide * ((y + kFirstRow) * (2 * W - 1) + 8 * (u + 1 - kUnits) + i)];
+    for (int i = 0; i < 2; ++i)
+      of[y][u][i] = mine[kSide * ((y + kFirstRow) * (2 * W - 1) + 8 * (u - kUnitsBefore) + i)];
   }
 
   // A tile's numbers, each at its place.
-  __device__ void spread(Accumulators<kTiles>& c) const {
+  __device__ void spread(Accumulators<kTiles, kBlocks>& c) const {
     SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+    for (int m = 0; m < kBlocks; ++m) SHARDIT_UNROLL
     for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int a = 2 * m + i / 2;
@@ -184,12 +187,12 @@ template <int W, int kTiles> struct Relative {
   }
 
   // The reverse: sums of a tile's numbers by difference.
-  __device__ void gather(const Accumulators<kTiles>& c) {
+  __device__ void gather(const Accumulators<kTiles, kBlocks>& c) {
     SHARDIT_UNROLL
     for (auto& y : of) SHARDIT_UNROLL
     for (auto& u : y) u[0] = u[1] = 0;
     SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+    for (int m = 0; m < kBlocks; ++m) SHARDIT_UNROLL
     for (int n = 0; n < kTiles; ++n) SHARDIT_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int a = 2 * m + i / 2;
@@ -245,12 +248,25 @@ __device__ void store_rows(BF16* to, int stride, const BF16* from, int thread) {
   });
 }
 
-// Adds `shift`, a row of D in global memory, to the chunks that this thread has copied.
-template <int D, int kCount, int kThreads> __device__ void add_to_rows(BF16* rows, const BF16* shift, int thread) {
+// Of one row of D in global memory, what stands in the columns of this thread's chunks. To be read before what must not
+// wait for it.
+template <int D> struct ColumnChunks {
+  ptx::Chunk of[2];
+  __device__ ColumnChunks(const BF16* row, int thread) {
+    of[0] = *reinterpret_cast<const ptx::Chunk*>(row + thread % 8 * 8);
+    if constexpr (D == 72) of[1] = *reinterpret_cast<const ptx::Chunk*>(row + 64);
+  }
+  __device__ const ptx::Chunk& at(int column) const { return of[column / 64]; }
+};
+
+// Adds a row of D to the chunks that this thread has copied.
+template <int D, int kCount, int kThreads>
+__device__ void add_to_rows(BF16* rows, const ColumnChunks<D>& shift, int thread) {
   for_chunks<D, kCount, kThreads>(thread, [&](int row, int column) {
     auto& x = *reinterpret_cast<ptx::Chunk*>(rows + row * kStride<D> + column);
-    const auto& y = *reinterpret_cast<const ptx::Chunk*>(shift + column);
+    const ptx::Chunk& y = shift.at(column);
     ptx::Chunk sum = x;
+    SHARDIT_UNROLL
     for (int k = 0; k < 4; ++k)
       sum.words[k] = ptx::pack_bf16(ptx::low_of(sum.words[k]) + ptx::low_of(y.words[k]),
                                     ptx::high_of(sum.words[k]) + ptx::high_of(y.words[k]));
@@ -259,17 +275,17 @@ template <int D, int kCount, int kThreads> __device__ void add_to_rows(BF16* row
 }
 
 // A warp's numbers of rows 16 m + g and 16 m + g + 8 times factor[m][...], plus `shift` (a row of D, or null), rounded,
-// to 32 rows of shared memory.
-template <int D>
-__device__ void round_rows(BF16* to, const Accumulators<D / 8>& c, const float (&factor)[2][2], const BF16* shift,
-                           int lane) {
+// to 16 kBlocks rows of shared memory.
+template <int D, int kBlocks>
+__device__ void round_rows(BF16* to, const Accumulators<D / 8, kBlocks>& c, const float (&factor)[kBlocks][2],
+                           const BF16* shift, int lane) {
   SHARDIT_UNROLL
   for (int n = 0; n < D / 8; ++n) {
     const int column = 8 * n + lane % 4 * 2;
     const float low = shift ? static_cast<float>(shift[column]) : 0,
                 high = shift ? static_cast<float>(shift[column + 1]) : 0;
     SHARDIT_UNROLL
-    for (int m = 0; m < 2; ++m) SHARDIT_UNROLL
+    for (int m = 0; m < kBlocks; ++m) SHARDIT_UNROLL
     for (int r = 0; r < 2; ++r) {
       const float* pair = c.c[m][n] + 2 * r;
       *reinterpret_cast<uint32_t*>(to + (16 * m + 8 * r + lane / 4) * kStride<D> + column) =
@@ -278,13 +294,30 @@ __device__ void round_rows(BF16* to, const Accumulators<D / 8>& c, const float (
   }
 }
 
-// One head's table, last entry first, each entry times `factor`.
-template <int W>
-__device__ void load_table(float* to, const BF16* bias, int heads, int head, float factor, int thread, int threads) {
-  constexpr int kTable = (2 * W - 1) * (2 * W - 1);
-  SHARDIT_KEEP_LOOP
-  for (int r = thread; r < kTable; r += threads)
-    to[r] = factor * static_cast<float>(bias[static_cast<int64_t>(kTable - 1 - r) * heads + head]);
-}
+// One head's table on its way to shared memory, last entry first. A thread asks for all its entries, each in a sector
+// of its own, before the block asks for anything else, and stores them when the rest is under way: a block begins with
+// this.
+template <int W, int kThreads> class TableEntries {
+  static constexpr int kTable = (2 * W - 1) * (2 * W - 1), kCount = (kTable + kThreads - 1) / kThreads;
+  BF16 entries_[kCount];
+
+ public:
+  // `bias`: of all heads.
+  __device__ TableEntries(const BF16* bias, int heads, int head, int thread) {
+    SHARDIT_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      const int r = thread + i * kThreads;
+      entries_[i] = r < kTable ? bias[(kTable - 1 - r) * heads + head] : BF16(0.0f);
+    }
+  }
+  // Each entry times `factor`.
+  __device__ void store(float* to, float factor, int thread) const {
+    SHARDIT_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      const int r = thread + i * kThreads;
+      if (r < kTable) to[r] = factor * static_cast<float>(entries_[i]);
+    }
+  }
+};
 
 }  // namespace shardit::attention_warp

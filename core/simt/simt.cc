@@ -18,7 +18,7 @@ constinit thread_local const Coordinates* here = nullptr;
 
 namespace {
 
-enum class State : uint8_t { kReady, kAtBarrier, kMeeting, kReturned };
+enum class State : uint8_t { kReady, kAtBarrier, kMeeting, kUntil, kReturned };
 enum class Meeting : uint8_t { kBarrier, kBallot, kShuffle, kExchange };
 
 // Thrown into threads of a failed block, so that they leave the kernel.
@@ -34,10 +34,11 @@ struct Thread {
   Where where;
   Meeting meeting{};
   uint32_t mask = 0;
-  unsigned from = 0;                // kShuffle: the lane whose word it gets
-  bool vote = false;                // kBallot
-  uint64_t word = 0, result = 0;    // kShuffle, kBallot
-  const uint32_t* words = nullptr;  // kExchange
+  unsigned from = 0;                            // kShuffle: the lane whose word it gets
+  bool vote = false;                            // kBallot
+  uint64_t word = 0, result = 0;                // kShuffle, kBallot
+  const uint32_t* words = nullptr;              // kExchange
+  const std::function<bool()>* done = nullptr;  // kUntil
 };
 
 constexpr size_t kSharedLimit = 227 * 1024, kStaticLimit = 48 * 1024;  // bytes of a block, on every target
@@ -178,7 +179,7 @@ class Launch {
       while (returned_ < threads()) {
         bool moved = false;
         for (const uint64_t warp : in_order(warps)) moved |= run_warp(static_cast<unsigned>(warp));
-        moved |= release_barrier();
+        moved |= release_barrier() | release_waiting();
         if (!moved) throw Error("block " + text_of(block) + ": " + stands());
       }
       shared_.check_edges();
@@ -243,6 +244,16 @@ class Launch {
     return true;
   }
 
+  bool release_waiting() {
+    bool released = false;
+    for (Thread* t : threads_) {
+      if (t->state != State::kUntil || !(*t->done)()) continue;
+      t->state = State::kReady;
+      released = true;
+    }
+    return released;
+  }
+
   bool release_meetings(unsigned warp) {
     bool released = false;
     for (unsigned l = 0; l < kLanes; ++l) {
@@ -284,6 +295,7 @@ class Launch {
     for (const Thread* t : threads_) {
       std::string what = "returned";
       if (t->state == State::kAtBarrier) what = "at the barrier " + place(t->where);
+      if (t->state == State::kUntil) what = "at the wait " + place(t->where);
       if (t->state == State::kMeeting) what = "at the warp operation " + place(t->where) + " of lanes " + hex(t->mask);
       const auto it = at.try_emplace(what, 0, t->index).first;
       ++it->second.first;
@@ -361,6 +373,13 @@ Order::~Order() { order_seed = before_; }
 void block_barrier(const Where& where) {
   self().where = where;
   wait_in(State::kAtBarrier);
+}
+
+void wait_until(const std::function<bool()>& done, const Where& where) {
+  if (done()) return;
+  self().where = where;
+  self().done = &done;
+  wait_in(State::kUntil);
 }
 
 void warp_barrier(uint32_t mask, const Where& where) { meet(Meeting::kBarrier, mask, where); }

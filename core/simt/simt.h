@@ -63,6 +63,7 @@ class Order {
 
 void block_barrier(const Where& where);
 void warp_barrier(uint32_t mask, const Where& where);
+void wait_until(const std::function<bool()>& done, const Where& where);  // what other threads bring about
 uint32_t ballot(uint32_t mask, bool vote, const Where& where);
 uint64_t shuffle(uint32_t mask, uint64_t word, unsigned from, const Where& where);  // lane `from`'s word
 

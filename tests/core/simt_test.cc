@@ -6,7 +6,7 @@
 #include <numeric>
 #include <set>
 
-#include "core/ptx.h"
+#include "core/ptx_warpgroup.h"
 
 namespace shardit {
 namespace {
@@ -215,6 +215,82 @@ TEST(Ptx, PacksAsBf16IsRounded) {
   EXPECT_EQ(ptx::pack_bf16(1.0f, -2.0f), 0xc0003f80u);
   EXPECT_EQ(ptx::pack_bf16(1.00390625f, 1.01171875f), 0x3f823f80u);  // ties go to the even neighbour
   EXPECT_EQ(ptx::pack_bf16(std::nanf(""), -std::nanf("")), 0x7fff7fffu);
+}
+
+// One warp fills a cell again and again, another reads it: only the barriers keep them together.
+TEST(PtxBarrier, HandsACellFromWarpToWarp) {
+  const auto hand_over = [](std::vector<int>* seen) {
+    SHARDIT_DYNAMIC_SHARED(ptx::Barrier, barriers);
+    SHARDIT_SHARED(int, cell, [1]);
+    ptx::Barrier &full = barriers[0], &free = barriers[1];
+    if (threadIdx.x == 0) ptx::begin_barrier(full, 1), ptx::begin_barrier(free, 32);
+    __syncthreads();
+    for (int i = 0; i < 5; ++i) {
+      if (threadIdx.x == 0) {
+        if (i > 0) ptx::wait(free, i - 1);
+        cell[0] = i;
+        ptx::arrive(full);
+      }
+      if (threadIdx.x < 32) continue;
+      ptx::wait(full, i);
+      if (threadIdx.x == 40) seen->push_back(cell[0]);
+      ptx::arrive(free);
+    }
+  };
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    const simt::Order order(seed);
+    std::vector<int> seen;
+    simt::run(1, 64, 2 * sizeof(ptx::Barrier), [&] { hand_over(&seen); });
+    EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4}));
+  }
+}
+
+TEST(PtxBarrier, AWaitInVainIsToldWithItsPlace) {
+  const auto nobody_arrives = [] {
+    SHARDIT_DYNAMIC_SHARED(ptx::Barrier, barrier);
+    if (threadIdx.x == 0) ptx::begin_barrier(*barrier, 1);
+    __syncthreads();
+    ptx::wait(*barrier, 0);
+  };
+  expect_mentions(error_of(64, nobody_arrives, sizeof(ptx::Barrier)), {"in vain", "64 at the wait simt_test.cc:"});
+}
+
+// 64 x 16 times 16 x 64 of small integers, whose sums are exact. B is stored by columns or by rows, with gaps between
+// its 8 x 8 matrices.
+template <ptx::Stored kStored> void multiply_group(float* c) {
+  constexpr int kMatrix = 64, kHalves = 10 * kMatrix, kColumns = kMatrix + 8;  // distances, in numbers
+  SHARDIT_DYNAMIC_SHARED(BF16, b);
+  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+  for (int i = thread; i < 16 * 64; i += 128) {
+    const int k = i / 64, n = i % 64;
+    const int within = kStored == ptx::Stored::kColumns ? n % 8 * 8 + k % 8 : k % 8 * 8 + n % 8;
+    b[k / 8 * kHalves + n / 8 * kColumns + within] = BF16(static_cast<float>(k - n % 5));
+  }
+  ptx::publish_to_products();
+  __syncthreads();
+  uint32_t a[4];
+  for (int i = 0; i < 4; ++i) {
+    const int row = 16 * warp + lane / 4 + i % 2 * 8, column = lane % 4 * 2 + i / 2 * 8;
+    a[i] = ptx::pack_bf16(static_cast<float>(row + column), static_cast<float>(row + column + 1));
+  }
+  float sums[8][4] = {};
+  ptx::begin_products(sums);
+  ptx::multiply_add_group<kStored>(sums, a, ptx::right_operand<kStored>(b, 2 * kHalves, 2 * kColumns));
+  ptx::end_product_group();
+  ptx::wait_for_products<0>();
+  for (int n = 0; n < 8; ++n)
+    for (int i = 0; i < 4; ++i) c[(16 * warp + lane / 4 + i / 2 * 8) * 64 + 8 * n + lane % 4 * 2 + i % 2] = sums[n][i];
+}
+
+TEST(PtxWarpgroup, MultipliesWhatItsDescriptorNames) {
+  std::vector<float> expected(64 * 64), by_columns(64 * 64), by_rows(64 * 64);
+  for (int row = 0; row < 64; ++row)
+    for (int n = 0; n < 64; ++n)
+      for (int k = 0; k < 16; ++k) expected[row * 64 + n] += static_cast<float>((row + k) * (k - n % 5));
+  simt::run(1, 128, 4096, [&] { multiply_group<ptx::Stored::kColumns>(by_columns.data()); });
+  simt::run(1, 128, 4096, [&] { multiply_group<ptx::Stored::kRows>(by_rows.data()); });
+  EXPECT_EQ(by_columns, expected);
+  EXPECT_EQ(by_rows, expected);
 }
 
 }  // namespace

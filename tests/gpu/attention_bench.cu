@@ -1,9 +1,11 @@
-// Attention on a GPU: every result against an fp64 reference computed there, twice to the bit, and timed. A program of
-// its own that needs nothing but the CUDA runtime:
+// Attention on a GPU: every result of every way against an fp64 reference computed there, twice to the bit, and timed.
+// A program of its own that needs nothing but the CUDA runtime:
 //
-//   nvcc -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -gencode=arch=compute_90,code=sm_90 -I. \
-//       tests/gpu/attention_bench.cu ops/attention_plain.cu -o attention_bench
+//   nvcc -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -gencode=arch=compute_90a,code=sm_90a -I. -o
+//   attention_bench \
+//       tests/gpu/attention_bench.cu ops/attention_plain.cu ops/attention_ways.cu ops/attention_*_sm90.cu
 //   ./attention_bench [--variants] [--json FILE]     exits with 1 if anything is wrong
+//   ./attention_bench --once     only the kernels of the large shapes, once each: for a profiler
 //
 // TFLOP/s count 4 N N D H B flops forward and 10 N N D H B backward (the products that cannot be spared); what the
 // backward kernels compute again is not counted.
@@ -27,6 +29,7 @@ namespace {
 using attention_device::Backward;
 using attention_device::Forward;
 using attention_device::Sizes;
+using attention_device::Way;
 using attention_device::Workspace;
 
 class Buffer {  // device memory
@@ -229,6 +232,7 @@ struct Times {
 
 struct Result {
   Sizes z;
+  Way way;
   Error errors[kErrors];
   bool equal = true, near = true;
   Times us;
@@ -291,10 +295,10 @@ template <typename T> struct Case {
   }
 
   // Runs over results and workspace that hold nothing but `poison`; all results' bytes.
-  std::vector<char> run(int poison) {
+  std::vector<char> run(Way way, int poison) {
     for (Buffer* b : {&out, &lse, &dqkv, &dtime, &dbias, &workspace}) b->fill(poison);
-    attention_device::forward(z, forward(), nullptr);
-    attention_device::backward(z, backward(), nullptr);
+    attention_device::forward(z, forward(), way, nullptr);
+    attention_device::backward(z, backward(), way, nullptr);
     SHARDIT_CUDA(cudaDeviceSynchronize());
     std::vector<char> all;
     for (const Buffer* b : {&out, &lse, &dqkv, &dtime, &dbias}) {
@@ -341,11 +345,11 @@ void time_variants(const Sizes& z, const Forward& f, const Backward& b, Result& 
     result.variants.emplace_back(name, median_us(run));
   };
   visit_tensor_shapes(z, [&]<int D, int W>() {
-    add("forward keys=64 2/SM", [&] { tensor_forward_as<D, W, 64, false, 2>(z, f, nullptr); });
-    add("forward keys=64 held 2/SM", [&] { tensor_forward_as<D, W, 64, true, 2>(z, f, nullptr); });
-    add("forward keys=32 2/SM", [&] { tensor_forward_as<D, W, 32, false, 2>(z, f, nullptr); });
-    add("forward keys=32 held 2/SM", [&] { tensor_forward_as<D, W, 32, true, 2>(z, f, nullptr); });
-    add("forward keys=32 3/SM", [&] { tensor_forward_as<D, W, 32, false, 3>(z, f, nullptr); });
+    add("forward keys=64 2/SM", [&] { warp_forward_as<D, W, 64, false, 2>(z, f, nullptr); });
+    add("forward keys=64 held 2/SM", [&] { warp_forward_as<D, W, 64, true, 2>(z, f, nullptr); });
+    add("forward keys=32 2/SM", [&] { warp_forward_as<D, W, 32, false, 2>(z, f, nullptr); });
+    add("forward keys=32 held 2/SM", [&] { warp_forward_as<D, W, 32, true, 2>(z, f, nullptr); });
+    add("forward keys=32 3/SM", [&] { warp_forward_as<D, W, 32, false, 3>(z, f, nullptr); });
     add("by query", [&] { query_gradient_as<D, W, false, false>(z, b, nullptr); });
     add("by query, q held", [&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
     add("by query, q and dout held", [&] { query_gradient_as<D, W, true, true>(z, b, nullptr); });
@@ -357,22 +361,26 @@ template <typename T> void measure(Case<T>& c, bool variants, Result& result) {
   const Sizes& z = c.z;
   const Forward f = c.forward();
   const Backward b = c.backward();
-  result.us.forward = median_us([&] { attention_device::forward(z, f, nullptr); });
-  result.us.backward = median_us([&] { attention_device::backward(z, b, nullptr); });
-  if (!on_tensor_cores(z)) return;
-  visit_tensor_shapes(z, [&]<int D, int W>() {
-    result.us.by_query = median_us([&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
-    result.us.by_key = median_us([&] { key_gradient_as<D, W>(z, b, nullptr); });
-    result.us.sums = median_us([&] { sum_partials_as<D, W>(z, b, nullptr); });
-  });
-  if (variants) time_variants(z, f, b, result);
+  result.us.forward = median_us([&] { attention_device::forward(z, f, result.way, nullptr); });
+  result.us.backward = median_us([&] { attention_device::backward(z, b, result.way, nullptr); });
+  result.us.sums = median_us([&] { sum_partials(z, b, nullptr); });
+  if (result.way == Way::kWarpgroups) {
+    result.us.by_query = median_us([&] { warpgroup_query_gradient(z, b, nullptr); });
+    result.us.by_key = median_us([&] { warpgroup_key_gradient(z, b, nullptr); });
+  } else {
+    visit_tensor_shapes(z, [&]<int D, int W>() {
+      result.us.by_query = median_us([&] { query_gradient_as<D, W, true, false>(z, b, nullptr); });
+      result.us.by_key = median_us([&] { key_gradient_as<D, W>(z, b, nullptr); });
+    });
+    if (variants) time_variants(z, f, b, result);
+  }
 }
 
-template <typename T> Result run_case(const Sizes& z, uint64_t seed, bool timed, bool variants) {
-  Result result{z};
+template <typename T> Result run_case(const Sizes& z, Way way, uint64_t seed, bool timed, bool variants) {
+  Result result{z, way};
   Case<T> c(z, seed, timed ? 1 : 5);  // large biases, so that the running softmax must change its reference
-  const std::vector<char> first = c.run(0xff);
-  result.equal = first == c.run(0x5a);
+  const std::vector<char> first = c.run(way, 0xff);
+  result.equal = first == c.run(way, 0x5a);
   check(c, result);
   if (timed) measure(c, variants, result);
   return result;
@@ -384,34 +392,37 @@ double tflops(const Sizes& z, double per_pair, double us) {
   return per_pair * z.images * z.heads * z.tokens * z.tokens * z.depth / us * 1e-6;
 }
 
-std::string shape_of(const Sizes& z) {
+constexpr const char* kWays[] = {"plain", "warps", "warpgroups"};
+
+std::string shape_name(const Sizes& z) {
   char text[80];
   std::snprintf(text, sizeof text, "%s B%d H%d N%d D%d", z.type == DType::kBF16 ? "bf16" : "fp32", z.images, z.heads,
                 z.tokens, z.depth);
   return text;
 }
+std::string name_of(const Result& r) { return shape_name(r.z) + " " + kWays[static_cast<int>(r.way)]; }
 
 void print(const Result& r) {
-  std::printf("%-24s %s, %s | rms errors:", shape_of(r.z).c_str(), r.near ? "near" : "WRONG",
+  std::printf("%-36s %s, %s | rms errors:", name_of(r).c_str(), r.near ? "near" : "WRONG",
               r.equal ? "repeats" : "DOES NOT REPEAT");
   for (int i = 0; i < kErrors; ++i) std::printf(" %s %.1e", kNames[i], r.errors[i].relative);
   std::printf("\n");
   if (r.us.forward > 0)
     std::printf(
-        "%-24s forward %.1f us %.0f TFLOP/s | backward %.1f us %.0f TFLOP/s (by query %.1f, by key %.1f, sums %.1f "
+        "%-36s forward %.1f us %.0f TFLOP/s | backward %.1f us %.0f TFLOP/s (by query %.1f, by key %.1f, sums %.1f "
         "us)\n",
         "", r.us.forward, tflops(r.z, 4, r.us.forward), r.us.backward, tflops(r.z, 10, r.us.backward), r.us.by_query,
         r.us.by_key, r.us.sums);
   for (const auto& [name, us] : r.variants) {
     const bool forward = name.starts_with("forward");
-    std::printf("%-24s   %-28s %8.1f us  %.0f TFLOP/s of %s\n", "", name.c_str(), us, tflops(r.z, forward ? 4 : 6, us),
+    std::printf("%-36s   %-28s %8.1f us  %.0f TFLOP/s of %s\n", "", name.c_str(), us, tflops(r.z, forward ? 4 : 6, us),
                 forward ? "4 NND" : "its 6 NND");
   }
   std::fflush(stdout);
 }
 
 std::string json_of(const Result& r) {
-  std::string text = "{\"shape\": \"" + shape_of(r.z) + "\", \"near\": " + (r.near ? "true" : "false") +
+  std::string text = "{\"case\": \"" + name_of(r) + "\", \"near\": " + (r.near ? "true" : "false") +
                      ", \"repeats\": " + (r.equal ? "true" : "false") + ", \"errors\": {";
   char piece[200];
   for (int i = 0; i < kErrors; ++i) {
@@ -437,6 +448,47 @@ Sizes sizes(int images, int heads, int window, int depth, DType type = DType::kB
   return {images, window * window, window, heads, depth, type};
 }
 
+std::vector<Sizes> large_shapes() {
+  return {sizes(32, 16, 16, 72), sizes(8, 16, 32, 72), sizes(32, 16, 16, 64), sizes(8, 16, 32, 64)};
+}
+
+std::vector<Way> tensor_core_ways() {
+  std::vector<Way> ways = {Way::kWarps};
+  if (has_warpgroup_products()) ways.push_back(Way::kWarpgroups);
+  return ways;
+}
+
+int run_once() {
+  for (const Sizes& z : large_shapes()) Case<BF16>(z, 1, 1).run(tensor_core_ways().back(), 0);
+  return 0;
+}
+
+// What each large shape takes, and what it leaves. `results`: all ways of a shape stand in a row.
+void print_choices(const std::vector<Result>& results) {
+  const auto print_pass = [](const char* pass, const std::vector<Result>& ways, Way chosen, double products,
+                             double Times::*us) {
+    for (const Result& r : ways)
+      if (r.way == chosen)
+        std::printf(" | %s %s %.1f us %.0f TFLOP/s", pass, kWays[static_cast<int>(r.way)], r.us.*us,
+                    tflops(r.z, products, r.us.*us));
+    for (const Result& r : ways)
+      if (r.way != chosen) std::printf(" (%s %.1f)", kWays[static_cast<int>(r.way)], r.us.*us);
+  };
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].us.forward == 0) continue;
+    std::vector<Result> ways = {results[i]};
+    while (i + 1 < results.size() && shape_name(results[i + 1].z) == shape_name(ways[0].z))
+      ways.push_back(results[++i]);
+    const Sizes& z = ways[0].z;
+    std::printf("%-24s", shape_name(z).c_str());
+    print_pass("forward", ways, attention_device::forward_way(z), 4, &Times::forward);
+    print_pass("backward", ways, attention_device::backward_way(z), 10, &Times::backward);
+    const bool near = std::all_of(ways.begin(), ways.end(), [](const Result& r) { return r.near; });
+    const bool equal = std::all_of(ways.begin(), ways.end(), [](const Result& r) { return r.equal; });
+    std::printf(" | %s, %s\n", near ? "near" : "WRONG", equal ? "repeats" : "DOES NOT REPEAT");
+  }
+}
+
 int run(bool variants, const std::string& json) {
   cudaDeviceProp device;
   SHARDIT_CUDA(cudaGetDeviceProperties(&device, 0));
@@ -449,18 +501,21 @@ int run(bool variants, const std::string& json) {
   };
   for (const Sizes& z : {sizes(2, 3, 7, 12, DType::kF32), sizes(2, 2, 16, 72, DType::kF32),
                          sizes(1, 2, 32, 64, DType::kF32), sizes(1, 1, 1, 5, DType::kF32)})
-    add(run_case<float>(z, seed, false, false));
-  for (const Sizes& z : {sizes(3, 2, 3, 5), sizes(2, 2, 5, 72), sizes(2, 2, 8, 64), sizes(1, 1, 16, 64),
-                         sizes(3, 5, 16, 72), sizes(1, 3, 32, 72), sizes(2, 1, 32, 64)})
-    add(run_case<BF16>(z, seed, false, false));
-  for (const Sizes& z : {sizes(32, 16, 16, 72), sizes(8, 16, 32, 72), sizes(32, 16, 16, 64), sizes(8, 16, 32, 64)})
-    add(run_case<BF16>(z, seed, true, variants));
+    add(run_case<float>(z, Way::kPlain, seed, false, false));
+  for (const Sizes& z : {sizes(3, 2, 3, 5), sizes(2, 2, 5, 72), sizes(2, 2, 8, 64)})
+    add(run_case<BF16>(z, Way::kPlain, seed, false, false));
+  const std::vector<Way> ways = tensor_core_ways();
+  for (const Sizes& z : {sizes(1, 1, 16, 64), sizes(3, 5, 16, 72), sizes(1, 3, 32, 72), sizes(2, 1, 32, 64)})
+    for (const Way way : ways) add(run_case<BF16>(z, way, seed, false, false));
+  for (const Sizes& z : large_shapes())
+    for (const Way way : ways) add(run_case<BF16>(z, way, seed, true, variants));
   if (!json.empty()) {
     std::ofstream file(json);
     file << "{\"device\": \"" << device.name << "\", \"cases\": [";
     for (size_t i = 0; i < results.size(); ++i) file << (i ? ",\n" : "\n") << json_of(results[i]);
     file << "\n]}\n";
   }
+  print_choices(results);
   const bool right = std::all_of(results.begin(), results.end(), [](const Result& r) { return r.near && r.equal; });
   std::printf(right ? "all near the reference, all repeat to the bit\n" : "SOMETHING IS WRONG\n");
   return right ? 0 : 1;
@@ -470,18 +525,20 @@ int run(bool variants, const std::string& json) {
 }  // namespace shardit
 
 int main(int argc, char** argv) {
-  bool variants = false;
+  bool variants = false, once = false;
   std::string json;
   for (int i = 1; i < argc; ++i) {
     if (!std::strcmp(argv[i], "--variants"))
       variants = true;
+    else if (!std::strcmp(argv[i], "--once"))
+      once = true;
     else if (!std::strcmp(argv[i], "--json") && i + 1 < argc)
       json = argv[++i];
     else
-      return std::fprintf(stderr, "usage: attention_bench [--variants] [--json FILE]\n"), 2;
+      return std::fprintf(stderr, "usage: attention_bench [--variants] [--json FILE] | --once\n"), 2;
   }
   try {
-    return shardit::run(variants, json);
+    return once ? shardit::run_once() : shardit::run(variants, json);
   } catch (const std::exception& e) {
     return std::fprintf(stderr, "attention_bench: %s\n", e.what()), 3;
   }

@@ -52,14 +52,14 @@ std::vector<Numbers> in_double(const Sizes& z, const std::vector<Operand>& in) {
 }
 
 // out, lse, dqkv, dqkv_time, dbias of the device kernels, under an order of threads.
-std::vector<Numbers> on_device(const Sizes& z, const std::vector<Operand>& in, uint64_t order_seed) {
+std::vector<Numbers> on_device(const Sizes& z, Way way, const std::vector<Operand>& in, uint64_t order_seed) {
   const simt::Order order(order_seed);
   const Aligned<BF16> qkv(in[0].numbers), time(in[1].numbers), bias(in[2].numbers), dout(in[3].numbers);
   const int64_t elements = static_cast<int64_t>(z.images) * z.tokens * z.channels();
   const Aligned<BF16> out(elements), dqkv(3 * elements), dtime(int64_t{3} * z.images * z.channels());
   const Aligned<float> lse(int64_t{z.images} * z.heads * z.tokens), dbias(int64_t{z.table()} * z.heads);
   const Aligned<std::byte> workspace(Workspace(z, nullptr).bytes);
-  forward(z, {qkv.data(), time.data(), bias.data(), out.data(), lse.data()}, nullptr);
+  forward(z, {qkv.data(), time.data(), bias.data(), out.data(), lse.data()}, way, nullptr);
   backward(z,
            {.dout = dout.data(),
             .qkv = qkv.data(),
@@ -71,7 +71,7 @@ std::vector<Numbers> on_device(const Sizes& z, const std::vector<Operand>& in, u
             .dqkv_time = dtime.data(),
             .dbias = dbias.data(),
             .workspace = workspace.data()},
-           nullptr);
+           way, nullptr);
   return {out.numbers(), lse.numbers(), dqkv.numbers(), dtime.numbers(), dbias.numbers()};
 }
 
@@ -89,20 +89,22 @@ Sizes sizes(int images, int window, int heads, int depth) {
   return {images, window * window, window, heads, depth, DType::kBF16};
 }
 
-std::string shape_name(const testing::TestParamInfo<Sizes>& info) {
-  const Sizes& z = info.param;
-  return "B" + std::to_string(z.images) + "N" + std::to_string(z.tokens) + "H" + std::to_string(z.heads) + "D" +
-         std::to_string(z.depth);
+using Case = std::pair<Way, Sizes>;
+
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+  const auto& [way, z] = info.param;
+  return std::string(way == Way::kWarps ? "Warps" : "Warpgroups") + "B" + std::to_string(z.images) + "N" +
+         std::to_string(z.tokens) + "H" + std::to_string(z.heads) + "D" + std::to_string(z.depth);
 }
 
-class TensorAttention : public testing::TestWithParam<Sizes> {};
-class TensorAttentionOrder : public testing::TestWithParam<Sizes> {};
+class TensorAttention : public testing::TestWithParam<Case> {};
+class TensorAttentionOrder : public testing::TestWithParam<Case> {};
 
 TEST_P(TensorAttention, IsNearDoublePrecision) {
-  const Sizes z = GetParam();
+  const auto& [way, z] = GetParam();
   ASSERT_TRUE(on_tensor_cores(z));
   const auto in = operands(z);
-  const auto got = on_device(z, in, 0), expected = in_double(z, in);
+  const auto got = on_device(z, way, in, 0), expected = in_double(z, in);
   // q + q_t, p, dl and the results are rounded to bf16, 1.1e-3 each in the root mean square; lse only by q + q_t.
   constexpr double kTolerances[] = {3e-3, 5e-4, 6e-3, 6e-3, 6e-3};
   for (size_t k = 0; k < got.size(); ++k) {
@@ -112,26 +114,38 @@ TEST_P(TensorAttention, IsNearDoublePrecision) {
 }
 
 // The running softmax changes its reference when a logit exceeds it by far, as these do.
-TEST(TensorAttentionLogits, MayGrowAlongTheKeys) {
+class TensorAttentionLogits : public testing::TestWithParam<Way> {};
+TEST_P(TensorAttentionLogits, MayGrowAlongTheKeys) {
+  const Way way = GetParam();
   const Sizes z = sizes(1, 16, 1, 72);
   auto in = operands(z);
   for (double& bias : in[2].numbers) bias = BF16(static_cast<float>(6 * bias));
-  const auto got = on_device(z, in, 0), expected = in_double(z, in);
+  const auto got = on_device(z, way, in, 0), expected = in_double(z, in);
   // dl is a small difference where one p is near 1, so that the rounding of out, in delta, weighs more.
   for (size_t k = 0; k < got.size(); ++k) EXPECT_LT(distance(got[k], expected[k]), 1.2e-2) << "result " << k;
 }
 
 TEST_P(TensorAttentionOrder, ChangesNoBit) {
-  const Sizes z = GetParam();
+  const auto& [way, z] = GetParam();
   const auto in = operands(z);
-  const auto ascending = on_device(z, in, 0);
-  for (uint64_t seed : {1, 2}) EXPECT_EQ(on_device(z, in, seed), ascending) << "order " << seed;
+  const auto ascending = on_device(z, way, in, 0);
+  for (uint64_t seed : {1, 2}) EXPECT_EQ(on_device(z, way, in, seed), ascending) << "order " << seed;
+}
+
+std::vector<Case> both_ways(std::initializer_list<Sizes> shapes) {
+  std::vector<Case> cases;
+  for (const Way way : {Way::kWarps, Way::kWarpgroups})
+    for (const Sizes& z : shapes) cases.emplace_back(way, z);
+  return cases;
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttention,
-                         testing::Values(sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72)), shape_name);
-INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttentionOrder, testing::Values(sizes(1, 16, 2, 72), sizes(1, 16, 1, 64)),
-                         shape_name);
+                         testing::ValuesIn(both_ways({sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72),
+                                                      sizes(1, 32, 1, 64)})),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttentionOrder,
+                         testing::ValuesIn(both_ways({sizes(1, 16, 2, 72), sizes(1, 16, 1, 64)})), case_name);
+INSTANTIATE_TEST_SUITE_P(Ways, TensorAttentionLogits, testing::Values(Way::kWarps, Way::kWarpgroups));
 
 }  // namespace
 }  // namespace shardit

@@ -1,0 +1,86 @@
+"""Whether each wgmma of attention's kernels finds its A in the registers that were loaded for it, by the machine code.
+
+ptxas 13.0 may give fragments that live through a loop the registers of others (docs/attention.md); results are then
+wrong on the card and right in the scalar twin, so this needs no card:
+
+  nvcc -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -gencode=arch=compute_90a,code=sm_90a -I. -cubin \\
+      -o /tmp/forward.cubin ops/attention_forward_sm90.cu
+  nvdisasm -c /tmp/forward.cubin | python3 tests/gpu/wgmma_operands.py
+
+Products along the columns of a tile (q k^T) take A from ldmatrix, or zeros; those along its rows (p v) from a rounding.
+The code is walked in its order, the loop over tiles twice. Exits with 1 if an A is something else's.
+"""
+import re
+import sys
+
+INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?(\S+)\s*(.*?)\s*;")
+PRODUCT = re.compile(r"R\d+, R(\d+), gdesc")
+WRITES_NO_REGISTER = {"BAR", "BRA", "HGMMA", "LDGDEPBAR", "LDGSTS", "RED", "ST", "STG", "STL", "STS", "SYNCS"}
+
+
+def written(name, operands):
+    """Registers that an instruction writes."""
+    first = re.match(r"(?:U?P\w+,\s*)?R(\d+)\b", operands)
+    if not first or name.split(".")[0] in WRITES_NO_REGISTER:
+        return []
+    count = 1
+    if name.endswith(".M88.4") or ".128" in name:
+        count = 4
+    elif name.endswith(".M88.2") or ".64" in name or "WIDE" in name or name == "CS2R":
+        count = 2
+    return range(int(first[1]), int(first[1]) + count)
+
+
+def kernels(lines):
+    """(name, instructions, loops as pairs of indices) of each kernel."""
+    name, code, labels = None, [], {}
+
+    def finished():
+        loops = [(labels[m[1]], i) for i, (_, op, rest, conditional) in enumerate(code)
+                 if conditional and op == "BRA" and (m := re.search(r"`\((\S+)\)", rest)) and m[1] in labels]
+        return name, code, [(begin, end) for begin, end in loops if begin <= end]
+
+    for line in lines:
+        if line.startswith(".text."):
+            if code:
+                yield finished()
+            name, code, labels = line[6:].rstrip(":\n"), [], {}
+        elif label := re.match(r"(\.L_x_\d+):", line):
+            labels[label[1]] = len(code)
+        elif (m := INSTRUCTION.search(line)) and name:
+            code.append((m[1], m[2], m[3], "@" in line))
+    if code:
+        yield finished()
+
+
+def wrong_products(code, loops):
+    """(address, register, its writer) of each operand that something else has written."""
+    products = [i for i, (_, op, rest, _) in enumerate(code) if op.startswith("HGMMA") and PRODUCT.search(rest)]
+    over_tiles = max(loops, key=lambda loop: sum(loop[0] <= i <= loop[1] for i in products))
+    order = list(range(over_tiles[1] + 1)) + list(range(over_tiles[0], len(code)))
+    writer, wrong = {}, []
+    for i in order:
+        address, op, rest, _ = code[i]
+        if i in products:
+            first = int(PRODUCT.search(rest)[1])
+            right = {"F2FP"} if "tnspB" in rest else {"LDSM", "CS2R", "MOV", "IMAD"}
+            wrong += [(address, r, writer.get(r)) for r in range(first, first + 4)
+                      if (writer.get(r) or "nothing").split(".")[0] not in right]
+        for r in written(op, rest):
+            writer[r] = op
+    return len(products), wrong
+
+
+def main():
+    failed = False
+    for name, code, loops in kernels(sys.stdin):
+        count, wrong = wrong_products(code, loops)
+        print(f"{count} products, {len(wrong)} operands wrong: {name}")
+        for address, register, by in wrong:
+            print(f"  {address}: R{register} is written by {by}")
+        failed |= bool(wrong) or not count
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
