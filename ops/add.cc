@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
+#include "ops/sum_leading.h"
 
 namespace shardit {
 
@@ -46,8 +47,7 @@ void add_cpu(const KernelArgs& k) {
     add_broadcast(k);
 }
 
-// Rows are summed in blocks of kRows, then the blocks in order: an order that depends on the shape alone.
-constexpr int64_t kRows = 128;
+using sum_leading_order::kRows;
 
 int64_t sum_workspace(const NodeTypes& n) {
   const int64_t inner = n.out[0].shape.numel(), rows = n.in[0].shape.numel() / std::max<int64_t>(inner, 1);

@@ -1,6 +1,7 @@
 // y = a + b, b perhaps broadcast over a's first axes, and the adjoint. Bound by bytes. Bit-equal to the CPU:
 // sum_leading adds in the same order, rows of a block, then blocks.
 #include "ops/device_map.h"
+#include "ops/sum_leading.h"
 
 namespace shardit {
 namespace {
@@ -9,11 +10,7 @@ struct Sum {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
 
-struct Same {
-  __device__ float operator()(float x) const { return x; }
-};
-
-constexpr int64_t kRows = 128;  // of a block: as in add.cc, whose card plans the scratch
+using sum_leading_order::kRows;
 constexpr int kThreads = 64;
 
 // partial[block][column] = the sum over the block's rows. A thread has one column pack.
@@ -101,7 +98,7 @@ void sum_leading_cuda(const KernelArgs& k, void* stream) {
 }
 
 void residual_stream_cuda(const KernelArgs& k, void* stream) {
-  if (k.in[0].data != k.out[0].data) device::map_elements(k, stream, Same{});
+  if (k.in[0].data != k.out[0].data) device::map_elements(k, stream, device::Same{});
 }
 
 }  // namespace shardit

@@ -4,10 +4,9 @@
 
 namespace shardit::attention_device {
 
-// The faster of the two ways on tensor cores, as measured (docs/attention.md). Over four tiles a block of the
-// warpgroups' kernels has too little to hide its begin and end behind.
 namespace {
 
+// Over the four tiles of 256 tokens a block of the warpgroups' kernels has too little to hide its begin and end behind.
 constexpr int kLeastTokens = 1024;
 
 Way on_hopper_if(const Sizes& z, bool faster) {
@@ -17,6 +16,7 @@ Way on_hopper_if(const Sizes& z, bool faster) {
 
 }  // namespace
 
+// As measured (docs/attention.md).
 Way forward_way(const Sizes& z) { return on_hopper_if(z, z.tokens >= kLeastTokens); }
 Way backward_way(const Sizes& z) { return on_hopper_if(z, z.tokens >= kLeastTokens && z.depth == 72); }
 

@@ -4,10 +4,6 @@
 namespace shardit {
 namespace {
 
-struct Same {
-  __device__ float operator()(float x) const { return x; }
-};
-
 // From or to fp64, which sampler states have: one element per thread.
 constexpr int kThreads = 256;
 template <typename X, typename Y>
@@ -35,7 +31,7 @@ void cast_cuda(const KernelArgs& k, void* stream) {
   if (from_double && to_double) return convert<double, double>(k, stream);
   if (from_double) return device::visit(k.out[0].dtype(), [&]<typename Y>(Y) { convert<double, Y>(k, stream); });
   if (to_double) return device::visit(k.in[0].dtype(), [&]<typename X>(X) { convert<X, double>(k, stream); });
-  device::map_elements(k, stream, Same{});
+  device::map_elements(k, stream, device::Same{});
 }
 
 }  // namespace shardit

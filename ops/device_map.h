@@ -9,6 +9,11 @@
 
 namespace shardit::device {
 
+// Nothing but the conversion of types.
+struct Same {
+  __device__ float operator()(float x) const { return x; }
+};
+
 // An operand with as many elements as y.
 template <typename T> struct Stream {
   const T* p;

@@ -28,10 +28,6 @@ template <typename T> struct Gathered {
   }
 };
 
-struct Same {
-  __device__ float operator()(float x) const { return x; }
-};
-
 // One block has one row of the table.
 template <int V, typename D>
 __global__ void __launch_bounds__(kThreads) embedding_grad_kernel(const D* dy, const int64_t* index, float* dtable,
@@ -55,7 +51,7 @@ void embedding_cuda(const KernelArgs& k, void* stream) {
   const int64_t rows = k.in[0].shape()[0], columns = k.in[0].shape()[1], batch = k.in[1].numel();
   device::visit(k.in[0].dtype(), k.out[0].dtype(), [&]<typename X, typename Y>(X, Y) {
     device::visit_pack<X, Y>({columns}, {k.in[0].data, k.out[0].data}, [&](auto v) {
-      device::map<v>(stream, Same{}, k.out[0].as<Y>(), batch * columns,
+      device::map<v>(stream, device::Same{}, k.out[0].as<Y>(), batch * columns,
                      Gathered<X>{k.in[0].as<X>(), k.in[1].as<int64_t>(), rows, static_cast<uint32_t>(columns / v)});
     });
   });

@@ -36,8 +36,6 @@ template <typename T> double chunk_square_sum(const T* x) {
   return lanes[0];
 }
 
-constexpr int64_t kTileChunks = 64;
-
 int64_t square_sum_workspace(const NodeTypes& n) {
   return tile_count(n.in[0].shape.numel() / kChunk, kTileChunks) * static_cast<int64_t>(sizeof(Limbs));
 }

@@ -7,9 +7,8 @@
 namespace shardit {
 namespace {
 
-constexpr int kTileChunks = 64;   // of a block: as in gradient_norm.cc, whose card plans the scratch
 constexpr int kChunkThreads = 4;  // of a chunk; each has four of its 16 lanes
-constexpr int kThreads = kTileChunks * kChunkThreads;
+constexpr int kThreads = static_cast<int>(kTileChunks) * kChunkThreads;
 constexpr int kWarps = kThreads / device::kWarp;
 
 // The sum over the block's threads, for thread 0.

@@ -14,6 +14,7 @@ namespace shardit {
 inline constexpr int kLimbBits = 48;
 inline constexpr double kLimb = 0x1p48, kTooLarge = 0x1p38;
 inline constexpr int64_t kLimbs = 3, kFlag = 3;
+inline constexpr int64_t kTileChunks = 64;  // whose squares one tile sums, into scratch of its own
 
 struct Limbs {
   int64_t at[kLimbs + 1] = {};
