@@ -90,8 +90,11 @@ Graph build_update(const RunSetup& s) {
   }
   const Value numbers = input(graph, "step.numbers", {DType::kF64, {3 + static_cast<int64_t>(s.ema_names.size())}},
                               BufferClass::kStaging);
-  const Value norm = gradient_norm({all_gather(sum_limbs(limbs), group, "norm")}, s.grad_clip);
+  const std::vector<Value> norms = gradient_norm(all_gather(concat_last(limbs), group, "norm"),
+                                                 static_cast<int64_t>(s.layout.units.size()), s.grad_clip);
+  const Value norm = norms[0];
   graph.keep(norm, "step.norm");
+  graph.keep(norms[1], "step.unit_norms");
   AdamWAttrs attrs = s.adamw;
   attrs.emas = static_cast<int>(s.ema_names.size());
   for (size_t u = 0; u < s.layout.units.size(); ++u) {

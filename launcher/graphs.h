@@ -11,7 +11,7 @@
 //   grad.U  fold.U               the step's gradient; the open group's sum where there are several groups: shards
 //   whole_grad.U  home_grad.U    the gradient of all shards, at stage 0; what a rank sums by itself, in `fastest`
 //   resume_proof.loss            of micro-batch 0 on the weights of a checkpoint
-//   step.loss  step.norm  step.numbers                              results and scalars of a step
+//   step.loss  step.norm  step.unit_norms  step.numbers             results and scalars of a step
 #pragma once
 
 #include <functional>
@@ -78,7 +78,7 @@ Graph build_micro_step(const RunSetup& setup, const LossInputsOf& inputs, const 
 // The loss of such a micro-batch by the same formulas from the same buffers, and no gradient (resume_proof.loss).
 Graph build_resume_proof(const RunSetup& setup);
 // Clip, AdamW and EMA over all units or this rank's shards of them, which are gathered at stages 1 and 2; writes
-// step.norm.
+// step.norm and step.unit_norms.
 Graph build_update(const RunSetup& setup);
 // param.U from master.U, after initialisation or a load.
 Graph build_refresh(const RunSetup& setup);

@@ -19,7 +19,7 @@
                                       X(log_normal_card) X(mean_squared_error_card) X(mean_squared_error_grad_card)  \
                                           X(variational_bound_card) X(variational_bound_grad_card)                   \
                                               X(weighted_sum_card) X(expand_scalar_card) X(guide_card)               \
-                                                  X(learned_noise_card) X(square_sum_card) X(sum_limbs_card) X(gradient_norm_card)     \
+                                                  X(learned_noise_card) X(square_sum_card) X(gradient_norm_card)     \
                                                       X(fold_card) X(sum_groups_card) X(adamw_card) X(adamw_copy_card)
 
 namespace shardit {

@@ -15,7 +15,6 @@
 namespace shardit {
 
 DEVICE_KERNEL(square_sum_cuda);
-DEVICE_KERNEL(sum_limbs_cuda);
 DEVICE_KERNEL(gradient_norm_cuda);
 
 namespace {
@@ -57,31 +56,42 @@ void square_sum_cpu(const KernelArgs& k) {
   std::copy_n(sum.at, kLimbs + 1, k.out[0].as<int64_t>());
 }
 
-Limbs sum_of(std::span<const TensorRef> all) {
-  Limbs sum;
-  for (const TensorRef& limbs : all)
-    for (int64_t i = 0; i < limbs.numel(); i += kLimbs + 1) sum.add(limbs.as<int64_t>() + i);
-  return sum;
-}
-
-void require_limbs(const NodeTypes& n) {
-  for (const Type& type : n.in)
-    REQUIRE(type.dtype == DType::kI64 && type.shape.rank() == 1 && type.shape[0] % (kLimbs + 1) == 0,
-            "expects results of square_sum, " + type.str() + " is given");
-}
+double norm_of(const Limbs& limbs) { return limbs.finite() ? std::sqrt(limbs.value()) : std::nan(""); }
 
 void gradient_norm_cpu(const KernelArgs& k) {
-  const Limbs sum = sum_of(k.in);
-  const double clip = k.attr<ClipAttrs>().clip;
-  const bool finite = sum.at[kFlag] == 0;
-  const double norm = finite ? std::sqrt(sum.value()) : std::nan("");
+  const NormAttrs& a = k.attr<NormAttrs>();
+  const auto* limbs = k.in[0].as<int64_t>();
+  const int64_t shards = k.in[0].numel() / (kLimbs + 1) / a.units;
+  Limbs all;
+  for (int64_t u = 0; u < a.units; ++u) {
+    Limbs unit;
+    for (int64_t s = 0; s < shards; ++s) unit.add(limbs + (s * a.units + u) * (kLimbs + 1));
+    k.out[1].as<double>()[u] = norm_of(unit);
+    all.add(unit.at);
+  }
+  const double norm = norm_of(all);
   double* out = k.out[0].as<double>();
   out[0] = norm;
-  out[1] = clip > 0 && norm > clip ? clip / norm : 1.0;
-  out[2] = finite;
+  out[1] = a.clip > 0 && norm > a.clip ? a.clip / norm : 1.0;
+  out[2] = all.finite();
 }
 
-Value sample_norm(Value flat, double clip) { return gradient_norm({square_sum(flat), square_sum(flat)}, clip); }
+std::vector<Type> gradient_norm_shape(const NodeTypes& n) {
+  const int64_t units = n.attr<NormAttrs>().units;
+  const Type& limbs = n.in[0];
+  REQUIRE(units > 0, "needs the sums of at least one unit");
+  REQUIRE(limbs.dtype == DType::kI64 && limbs.shape.rank() == 1 && limbs.shape[0] > 0 &&
+              limbs.shape[0] % (units * (kLimbs + 1)) == 0,
+          "expects the results of square_sum of " + std::to_string(units) + " units, once or several times; " +
+              limbs.str() + " is given");
+  return {{DType::kF64, {3}}, {DType::kF64, {units}}};
+}
+
+std::vector<Value> sample_norm(const std::vector<Value>& units, double clip) {
+  std::vector<Value> limbs;
+  for (const Value& unit : units) limbs.push_back(square_sum(unit));
+  return gradient_norm(concat_last(limbs), static_cast<int64_t>(units.size()), clip);
+}
 
 }  // namespace
 
@@ -106,38 +116,14 @@ const OpCard square_sum_card = {
     .cuda_workspace = square_sum_workspace,
     .samples =
         [] {  // read through the norm: the lowest limbs of fp32 and fp64 inputs have nothing in common
-          return Samples{{.in = {{DType::kF32, {130 * kChunk}}},
-                          .build = [](auto& v) { return std::vector{sample_norm(v[0], 0)}; }}};
-        },
-};
-
-const OpCard sum_limbs_card = {
-    .name = "sum_limbs",
-    .shape =
-        [](const NodeTypes& n) {
-          require_limbs(n);
-          return std::vector{kLimbType};
-        },
-    .cost = [](const NodeTypes& n) { return Cost{.bytes = streamed(n)}; },
-    .in_roles = {Role::kFixed},
-    .out_roles = {Role::kFixed},
-    .cpu = [](const KernelArgs& k) { std::copy_n(sum_of(k.in).at, kLimbs + 1, k.out[0].as<int64_t>()); },
-    .cuda = sum_limbs_cuda,
-    .samples =
-        [] {
-          return Samples{{.in = {{DType::kF32, {kChunk}}, {DType::kF32, {2 * kChunk}}}, .build = [](auto& v) {
-                            return std::vector{gradient_norm({sum_limbs({square_sum(v[0]), square_sum(v[1])})}, 0)};
-                          }}};
+          return Samples{
+              {.in = {{DType::kF32, {130 * kChunk}}}, .build = [](auto& v) { return sample_norm({v[0]}, 0); }}};
         },
 };
 
 const OpCard gradient_norm_card = {
     .name = "gradient_norm",
-    .shape =
-        [](const NodeTypes& n) {
-          require_limbs(n);
-          return std::vector{Type{DType::kF64, {3}}};
-        },
+    .shape = gradient_norm_shape,
     .cost = [](const NodeTypes& n) { return Cost{.bytes = streamed(n)}; },
     .in_roles = {Role::kFixed},
     .out_roles = {Role::kFixed},
@@ -145,20 +131,26 @@ const OpCard gradient_norm_card = {
     .cuda = gradient_norm_cuda,
     .samples =
         [] {
-          return Samples{
-              {.in = {{DType::kF32, {kChunk}}}, .build = [](auto& v) { return std::vector{sample_norm(v[0], 0.5)}; }}};
+          const auto twice = [](const std::vector<Value>& v) {  // as two shards give it
+            const Value limbs = square_sum(v[0]);
+            return gradient_norm(concat_last({limbs, limbs}), 1, 0);
+          };
+          return Samples{{.in = {{DType::kF32, {kChunk}}, {DType::kF32, {2 * kChunk}}},
+                          .build =
+                              [](auto& v) {
+                                return sample_norm({v[0], v[1]}, 0.5);
+                              }},
+                         {.in = {{DType::kF32, {kChunk}}}, .build = twice}};
         },
 };
 
 Value square_sum(Value flat) { return flat.graph->add1(square_sum_card, {flat}); }
 
-Value sum_limbs(const std::vector<Value>& limbs) { return limbs.at(0).graph->add1(sum_limbs_card, limbs); }
-
-Value gradient_norm(const std::vector<Value>& limbs, double clip) {
-  REQUIRE(!limbs.empty(), "gradient_norm: needs the sums of at least one unit");
-  auto attrs = std::make_shared<ClipAttrs>();
+std::vector<Value> gradient_norm(Value limbs, int64_t units, double clip) {
+  auto attrs = std::make_shared<NormAttrs>();
+  attrs->units = units;
   attrs->clip = clip;
-  return limbs[0].graph->add1(gradient_norm_card, limbs, attrs);
+  return limbs.graph->add(gradient_norm_card, {limbs}, attrs);
 }
 
 }  // namespace shardit

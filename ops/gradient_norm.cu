@@ -53,49 +53,32 @@ __global__ void __launch_bounds__(kThreads) square_sum_kernel(const T* x, Limbs*
   if (threadIdx.x == 0) partial[blockIdx.x] = limbs;
 }
 
-// Buffers of limbs that are to be added up.
-struct Parts {
-  static constexpr int kMost = 256;
-  const int64_t* at[kMost];
-  int count[kMost];  // of Limbs
-  int parts = 0;
-
-  void add(const void* limbs, int64_t n) {
-    CHECK_LT(parts, kMost) << "a sum of limbs of more than " << kMost << " buffers";
-    at[parts] = static_cast<const int64_t*>(limbs);
-    count[parts++] = static_cast<int>(n);
-  }
-};
-
-// The sum of all parts, for thread 0 of the one block.
-__device__ Limbs sum_of(const Parts& parts) {
+__global__ void __launch_bounds__(kThreads) sum_limbs_kernel(const Limbs* parts, int64_t count, int64_t* out) {
   Limbs sum;
-  for (int p = 0; p < parts.parts; ++p)
-    for (int i = static_cast<int>(threadIdx.x); i < parts.count[p]; i += kThreads)
-      sum.add(parts.at[p] + i * (kLimbs + 1));
-  return block_sum(sum);
-}
-
-__global__ void __launch_bounds__(kThreads) sum_limbs_kernel(Parts parts, int64_t* out) {
-  const Limbs sum = sum_of(parts);
+  for (int64_t i = threadIdx.x; i < count; i += kThreads) sum.add(parts[i].at);
+  sum = block_sum(sum);
   if (threadIdx.x != 0) return;
   for (int i = 0; i <= kLimbs; ++i) out[i] = sum.at[i];
 }
 
-__global__ void __launch_bounds__(kThreads) gradient_norm_kernel(Parts parts, double clip, double* out) {
-  const Limbs sum = sum_of(parts);
+__device__ double norm_of(const Limbs& limbs) { return limbs.finite() ? sqrt(limbs.value()) : nan(""); }
+
+// limbs (shards, units)
+__global__ void __launch_bounds__(kThreads) gradient_norm_kernel(const Limbs* limbs, int64_t shards, int64_t units,
+                                                                 double clip, double* out, double* of_units) {
+  Limbs all;
+  for (int64_t u = threadIdx.x; u < units; u += kThreads) {
+    Limbs unit;
+    for (int64_t s = 0; s < shards; ++s) unit.add(limbs[s * units + u].at);
+    of_units[u] = norm_of(unit);
+    all.add(unit.at);
+  }
+  all = block_sum(all);
   if (threadIdx.x != 0) return;
-  const bool finite = sum.at[kFlag] == 0;
-  const double norm = finite ? sqrt(sum.value()) : nan("");
+  const double norm = norm_of(all);
   out[0] = norm;
   out[1] = clip > 0 && norm > clip ? clip / norm : 1.0;
-  out[2] = finite;
-}
-
-Parts parts_of(const KernelArgs& k) {
-  Parts parts;
-  for (const TensorRef& limbs : k.in) parts.add(limbs.data, limbs.numel() / (kLimbs + 1));
-  return parts;
+  out[2] = all.finite();
 }
 
 }  // namespace
@@ -107,17 +90,14 @@ void square_sum_cuda(const KernelArgs& k, void* stream) {
     if (tiles > 0)
       launch(square_sum_kernel<T>, static_cast<unsigned>(tiles), kThreads, 0, stream, k.in[0].as<T>(), partial, chunks);
   });
-  Parts parts;
-  parts.add(partial, tiles);
-  launch(sum_limbs_kernel, 1, kThreads, 0, stream, parts, k.out[0].as<int64_t>());
-}
-
-void sum_limbs_cuda(const KernelArgs& k, void* stream) {
-  launch(sum_limbs_kernel, 1, kThreads, 0, stream, parts_of(k), k.out[0].as<int64_t>());
+  launch(sum_limbs_kernel, 1, kThreads, 0, stream, partial, tiles, k.out[0].as<int64_t>());
 }
 
 void gradient_norm_cuda(const KernelArgs& k, void* stream) {
-  launch(gradient_norm_kernel, 1, kThreads, 0, stream, parts_of(k), k.attr<ClipAttrs>().clip, k.out[0].as<double>());
+  const NormAttrs& a = k.attr<NormAttrs>();
+  const int64_t shards = k.in[0].numel() / (kLimbs + 1) / a.units;
+  launch(gradient_norm_kernel, 1, kThreads, 0, stream, k.in[0].as<Limbs>(), shards, a.units, a.clip,
+         k.out[0].as<double>(), k.out[1].as<double>());
 }
 
 }  // namespace shardit

@@ -40,14 +40,16 @@ struct Limbs {
     at[0] += static_cast<int64_t>(nearbyint((middle - middle_whole) * kLimb));
     carry();
   }
+  SHARDIT_HOST_DEVICE bool finite() const { return at[kFlag] == 0; }
   SHARDIT_HOST_DEVICE double value() const {
     return static_cast<double>(at[2]) + (static_cast<double>(at[1]) + static_cast<double>(at[0]) / kLimb) / kLimb;
   }
 };
 
-struct ClipAttrs : Attrs {
+struct NormAttrs : Attrs {
+  int64_t units = 1;  // whose limbs follow each other, once for each shard
   double clip = 0;
-  std::string text() const override { return text_of(clip); }
+  std::string text() const override { return std::to_string(units) + " units, clip " + text_of(clip); }
 };
 
 }  // namespace shardit

@@ -148,10 +148,9 @@ Value learned_noise(Value v, Value z, Value bounds);
 // The sum of squares of a flat buffer of whole chunks, exact in any order: three limbs and a flag, int64 (4). Results
 // of parts of a buffer may be added, in any order. The flag counts chunks that are not finite.
 Value square_sum(Value flat);
-Value sum_limbs(const std::vector<Value>& limbs);  // of several results, or of several in one buffer (4 n)
-// Limbs of all units and ranks -> (norm, clip factor, finite), fp64: min(1, clip / norm), where clip <= 0 means no clipping. The
-// norm is NaN where it is not finite.
-Value gradient_norm(const std::vector<Value>& limbs, double clip);
+// Limbs (shards, units, 4), flat -> (norm of all, clip factor, finite) and the norms of the units, fp64. The factor is
+// min(1, clip / norm), where clip <= 0 means no clipping. A norm is NaN where it is not finite.
+std::vector<Value> gradient_norm(Value limbs, int64_t units, double clip);
 // The fixed two-level order in which the terms of a step, the gradients of its micro-batches, are summed.
 struct FoldOrder {
   int64_t terms = 1;          // of the step

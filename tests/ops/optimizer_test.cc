@@ -1,4 +1,5 @@
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "ops/cast.h"
@@ -85,7 +86,7 @@ TEST(SquareSum, RoundsWhatLiesBelowItsRangeAndFlagsWhatLiesAbove) {
 std::vector<double> norm_of(const std::vector<float>& x, double clip) {
   Case c;
   const Value flat = c.in("x", {DType::kF32, {static_cast<int64_t>(x.size())}});
-  c.out("norm", gradient_norm({square_sum(flat), square_sum(flat)}, clip));
+  c.out("norm", gradient_norm(concat_last({square_sum(flat), square_sum(flat)}), 2, clip)[0]);
   c.compile();
   c.set("x", x);
   c.run();
@@ -102,6 +103,30 @@ TEST(GradientNorm, ClipsToTheGivenNorm) {
   x[5] = NAN;
   EXPECT_TRUE(std::isnan(norm_of(x, 2)[0]));
   EXPECT_EQ(norm_of(x, 2)[2], 0);
+}
+
+TEST(GradientNorm, IsAlsoGivenForEachUnitOverItsShards) {
+  Case c;
+  std::vector<Value> limbs;
+  for (const char* name : {"a0", "b0", "a1", "b1"}) limbs.push_back(square_sum(c.in(name, {DType::kF32, {kChunk}})));
+  const std::vector<Value> norms = gradient_norm(concat_last(limbs), 2, 0);  // two shards of units a and b
+  c.out("norm", norms[0]);
+  c.out("norms", norms[1]);
+  c.compile();
+  const std::map<std::string, float> values = {{"a0", 3}, {"b0", 5}, {"a1", 4}, {"b1", 12}};
+  for (const auto& [name, value] : values) {
+    std::vector<float> x(kChunk, 0.0f);
+    x[7] = value;
+    c.set(name, x);
+  }
+  c.run();
+  EXPECT_EQ(c.get<double>("norms"), (std::vector<double>{5, 13}));
+  EXPECT_EQ(c.get<double>("norm")[0], std::sqrt(194.0));
+  std::vector<float> x(kChunk, INFINITY);
+  c.set("b1", x);
+  c.run();
+  EXPECT_EQ(c.get<double>("norms")[0], 5);
+  EXPECT_TRUE(std::isnan(c.get<double>("norms")[1])) << "the unit that is not finite";
 }
 
 // ---- fold --------------------------------------------------------------------------------------------------------
@@ -212,7 +237,7 @@ struct AdamWCase : Case {
     attrs.weight_decay = 0.1;
     attrs.emas = 2;
     const Type flat = {DType::kF32, {n}};
-    const Value gradient = in("g", flat), norm = gradient_norm({square_sum(gradient)}, clip);
+    const Value gradient = in("g", flat), norm = gradient_norm(square_sum(gradient), 1, clip)[0];
     const AdamWState state = {in("p", flat), in("m", flat), in("v", flat), {in("e0", flat), in("e1", flat)}};
     const auto next = adamw(state, gradient, norm, in("numbers", {DType::kF64, {5}}), attrs, copy);
     const char* names[] = {"p'", "m'", "v'", "e0'", "e1'", "copy"};
