@@ -128,6 +128,9 @@ class Soak:
         process = self.start(words)
         time.sleep(self.random.uniform(0.1, 3))
         targets = self.ranks_of(process) if whom == "rank" else [process.pid]
+        while not targets and process.poll() is None:  # mpirun is slow to start them on a busy machine
+            time.sleep(0.05)
+            targets = self.ranks_of(process)
         if targets:
             os.kill(self.random.choice(targets), number)
         return self.wait(process, words)[0]
