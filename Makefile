@@ -6,7 +6,8 @@
 #                run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
 #   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores
 #
-# JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one.
+# JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one,
+# CMAKE_FLAGS=-DSHARDIT_CUDA_ARCHITECTURES=80 for other GPUs than Hopper's.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -75,25 +76,28 @@ demo: build
 
 # Address and undefined-behaviour sanitizers over all tests; the thread sanitizer over the tests that use threads
 # (OpenMP's runtime is not instrumented, and only tests of our own threads are free of its false alarms).
+# Without nvcc: device kernels run under the sanitizers as the host compiler makes them.
+THREAD_PROGRAMS := core_tests data_tests dist_tests launcher_tests step_tests
 THREAD_TESTS ?= ^(Pool|Loader|Signals|CallLog|ThreadWorld|Watchdog|Worlds|WireThread|Ranks|Agreement)
 sanitize: sanitize-asan sanitize-tsan
 	@echo "no sanitizer complained"
 sanitize-asan: export UBSAN_OPTIONS = halt_on_error=1:print_stacktrace=1
 sanitize-asan: install
 	$(call step,build with the address and undefined sanitizers,\
-	  $(call configure_and_build,build-asan,-DSHARDIT_SANITIZE=address$(,)undefined))
+	  $(call configure_and_build,build-asan,-DSHARDIT_CUDA=OFF -DSHARDIT_SANITIZE=address$(,)undefined))
 	$(call step,run the tests under them,cd build-asan && ctest -j 2 --output-on-failure)
 sanitize-tsan: export TSAN_OPTIONS = halt_on_error=1
 sanitize-tsan: install
 	$(call step,build with the thread sanitizer,\
-	  $(call configure_and_build,build-tsan,-DSHARDIT_SANITIZE=thread))
+	  $(call configure_and_build,build-tsan,-DSHARDIT_CUDA=OFF -DSHARDIT_SANITIZE=thread,$(THREAD_PROGRAMS)))
 	$(call step,run the tests of threads under it,\
 	  cd build-tsan && ctest -j 2 --output-on-failure -R '$(THREAD_TESTS)')
 
-# For other machines than this one, so without the instructions that only this one may have.
+# For other machines than this one, so without the instructions that only this one may have, and for all kinds of GPU.
+GPUS := "-DSHARDIT_CUDA_ARCHITECTURES=80-real;90-real;100"
 bundle: install
 	$(call step,build for other machines,\
-	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3,shardit gpu_sweep))
+	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3 $(GPUS),shardit gpu_sweep))
 	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle $(BUNDLED))
 
 clean:

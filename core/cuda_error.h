@@ -11,7 +11,11 @@ namespace shardit {
 
 inline void check_cuda(cudaError_t result, const char* call) {
   if (result == cudaSuccess) return;
-  throw DeviceError(std::string(call) + ": " + cudaGetErrorName(result) + ", " + cudaGetErrorString(result));
+  const bool not_built_for_it = result == cudaErrorNoKernelImageForDevice || result == cudaErrorUnsupportedPtxVersion;
+  throw DeviceError(std::string(call) + ": " + cudaGetErrorName(result) + ", " + cudaGetErrorString(result) +
+                    (not_built_for_it ? "\nthis program has no code for this GPU: build it with CMAKE_FLAGS="
+                                        "-DSHARDIT_CUDA_ARCHITECTURES= its compute capability without the dot, as in 80"
+                                      : ""));
 }
 
 #define SHARDIT_CUDA(call) ::shardit::check_cuda((call), #call)
