@@ -10,9 +10,9 @@ namespace {
 
 // A key, or all keys under a prefix that ends in '.'. Everything else decides what is computed and must stay: of
 // parallel{…} that is the order in which gradients are summed.
-const std::vector<std::string> kFree = {"steps",        "device",       "optimizer.lr", "optimizer.warmup_images",
-                                        "parallel.",    "sample.",      "checkpoint.",  "validation.",
-                                        "data.threads", "data.prefetch"};
+const std::vector<std::string> kFree = {"steps",        "device",        "optimizer.lr", "optimizer.warmup_images",
+                                        "parallel.",    "sample.",       "checkpoint.",  "validation.",
+                                        "data.threads", "data.prefetch", "tensorboard."};
 
 const std::vector<std::string> kBound = {"parallel.fold_group", "parallel.reduction"};
 

@@ -33,6 +33,7 @@ struct StepMetrics {
   double comm_exposed_ms = 0, data_wait_ms = 0;
   int slowest_rank = 0;
   double slowest_rank_ms = 0;
+  std::vector<double> unit_norms;  // of the gradient, unit by unit; not in metrics.jsonl
 };
 
 Json to_json(const StepMetrics& metrics);

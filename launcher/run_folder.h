@@ -13,6 +13,7 @@ struct RunFolder {
   std::string metrics() const { return path + "/metrics.jsonl"; }
   std::string config() const { return path + "/config.textproto"; }  // resolved
   std::string samples() const { return path + "/samples"; }
+  std::string tensorboard() const { return path + "/tensorboard"; }  // event files
   std::string traces() const { return path + "/traces"; }  // steps-3-5.json, for Perfetto
   std::string checkpoints() const { return path + "/checkpoints"; }
   std::string report() const { return path + "/report.html"; }

@@ -14,8 +14,11 @@ void RunLog::say(const std::string& line) {
     std::cout << line << "\n";
 }
 
-void RunLog::open_metrics(const std::string& path, int64_t step) {
-  if (speaks_) metrics_.emplace(path, step);
+void RunLog::open_files(FileSystem& files, const RunFolder& folder, const RunConfig::TensorBoard& events,
+                        int64_t step) {
+  if (!speaks_) return;
+  metrics_.emplace(folder.metrics(), step);
+  if (events.every_steps() > 0) tensorboard_.emplace(files, folder.path, events, step);
 }
 
 void RunLog::begin_steps(const RunFacts& facts) {
@@ -25,11 +28,14 @@ void RunLog::begin_steps(const RunFacts& facts) {
 void RunLog::step(const StepMetrics& metrics) {
   if (!speaks_) return;
   metrics_->step(metrics);
+  if (tensorboard_) tensorboard_->step(metrics);
   log_->step(metrics);
 }
 
 void RunLog::event(const std::string& name, int64_t step, const Json& fields) {
-  if (speaks_) metrics_->event(name, step, fields);
+  if (!speaks_) return;
+  metrics_->event(name, step, fields);
+  if (tensorboard_) tensorboard_->event(name, step, fields);
 }
 
 void RunLog::save(const FinishedSave& save) {

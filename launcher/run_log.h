@@ -1,5 +1,5 @@
-// What a training run tells: the log on standard output and metrics.jsonl. Every rank makes the same calls; only rank 0
-// speaks and writes.
+// What a training run tells: the log on standard output, metrics.jsonl and TensorBoard's files. Every rank makes the
+// same calls; only rank 0 speaks and writes.
 #pragma once
 
 #include <optional>
@@ -8,7 +8,9 @@
 
 #include "launcher/metrics.h"
 #include "launcher/progress.h"
+#include "launcher/run_folder.h"
 #include "launcher/saver.h"
+#include "launcher/tensorboard.h"
 
 namespace shardit {
 
@@ -21,8 +23,8 @@ class RunLog {
     for (const std::string& line : lines) say(line);
   }
 
-  // Opens metrics.jsonl of a run that goes on from `step`.
-  void open_metrics(const std::string& path, int64_t step);
+  // Opens metrics.jsonl and the event file of a run that goes on from `step`.
+  void open_files(FileSystem& files, const RunFolder& folder, const RunConfig::TensorBoard& events, int64_t step);
   void begin_steps(const RunFacts& facts);  // the progress bar starts
 
   void step(const StepMetrics& metrics);
@@ -32,6 +34,7 @@ class RunLog {
  private:
   bool speaks_;
   std::optional<MetricsWriter> metrics_;
+  std::optional<TensorBoard> tensorboard_;
   std::optional<StepLog> log_;
 };
 

@@ -6,8 +6,12 @@ namespace shardit {
 
 StepMetrics step_metrics(int64_t step, int64_t global_batch, const StepResult& result,
                          const std::vector<StepReport>& reports) {
-  StepMetrics m{
-      .step = step, .images = step * global_batch, .loss = result.loss, .grad_norm = result.grad_norm, .lr = result.lr};
+  StepMetrics m{.step = step,
+                .images = step * global_batch,
+                .loss = result.loss,
+                .grad_norm = result.grad_norm,
+                .lr = result.lr,
+                .unit_norms = result.unit_norms};
   for (size_t r = 0; r < reports.size(); ++r) {
     const StepReport& report = reports[r];
     m.mem_bytes = std::max(m.mem_bytes, report.mem_bytes);

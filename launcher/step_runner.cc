@@ -76,6 +76,9 @@ StepResult StepRunner::run(int64_t step) {
     program_.download("step.norm", norm, sizeof norm);
     result.finite = norm[2] != 0;
     result.grad_norm = norm[0];
+    result.unit_norms.resize(setup_.layout.units.size());
+    program_.download("step.unit_norms", result.unit_norms.data(),
+                      static_cast<int64_t>(result.unit_norms.size() * sizeof(double)));
     result.lr = numbers[0];
   }
   result.exposed_ms = program_.waited_ms() - waited;

@@ -18,6 +18,7 @@ struct StepResult {
   bool finite = true;    // of loss and gradient; if not, no weight was changed
   double loss = 0;       // mean over the global batch: the same bits on any number of ranks
   double grad_norm = 0;  // before clipping
+  std::vector<double> unit_norms;
   double lr = 0;
   double exposed_ms = 0;    // this rank stood waiting for others
   double data_wait_ms = 0;  // this rank stood waiting for images

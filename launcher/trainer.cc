@@ -159,7 +159,7 @@ class Trainer {
     ranks_.on_first("start", [&] {
       log_.say(set_aside_after(files_, folder_.path, step_));
       replace_file(files_, folder_.config(), resolved_text(config_));
-      log_.open_metrics(folder_.metrics(), step_);
+      log_.open_files(files_, folder_, config_.tensorboard(), step_);
     });
     tell_start(log_, step_,
                {.config = config_,
