@@ -65,7 +65,7 @@ Measured measure_alone(const RunConfig& config, int steps, int threads) {
   const double step_ms = measure(run, Wire::kOverlapped, steps).step_ms;
   Measured measured;
   for (const char* graph : {"micro_step", "update"})
-    measure_kernels(run.program(), graph, steps, measured.kernels);
+    measure_kernels(run.program(), run.program().index_of(graph), steps, measured.kernels);
   const double in_graphs = predict_step(alone, 1, measured, threads).ms;
   measured.between_ms = std::max(0.0, step_ms - in_graphs) / static_cast<double>(run.setup().rounds());
   return measured;
