@@ -4,6 +4,8 @@
 #   make test    install what is missing, build, run the tests
 #   make bundle  shardit and gpu_sweep with their libraries in build-bundle/bundle, to be copied to a machine with a GPU and
 #                run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
+#   make bench   shardit beside PyTorch on this machine's cores, in turn; writes the CPU part of docs/results.md. Needs
+#                python3-torch, which it does not install; BENCH_FLAGS="--turns 1" (tests/bench/compare.py --help)
 #   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores
 #
 # JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one,
@@ -11,11 +13,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: install build test soak demo sanitize sanitize-asan sanitize-tsan bundle clean
+.PHONY: install build test bench soak demo sanitize sanitize-asan sanitize-tsan bundle clean
 
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 BUNDLED ?=
+BENCH_FLAGS ?=
 
 PACKAGES := build-essential cmake ninja-build ccache libdnnl-dev libopenmpi-dev openmpi-bin libprotobuf-dev \
   protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libisal-dev \
@@ -57,6 +60,9 @@ test: install
 	$(call step,build with the tests,$(call configure_and_build,build,))
 	$(call step,run the tests,cd build && ctest -j $(JOBS) --output-on-failure)
 	@echo "all tests passed"
+
+bench: build
+	$(call step,compare with PyTorch,rm -f build/bench.jsonl; python3 tests/bench/compare.py $(BENCH_FLAGS))
 
 soak: install
 	$(call step,build with the tests,$(call configure_and_build,build,))

@@ -87,6 +87,7 @@ class Program {
 
   const MemoryPlan& memory() const { return compiled_.memory; }
   int64_t allocated_bytes() const { return allocated_bytes_; }
+  int graph_count() const { return static_cast<int>(compiled_.graphs.size()); }
   const Graph& graph(int i) const { return compiled_.graphs[i].graph; }
 
  private:

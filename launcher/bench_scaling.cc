@@ -2,81 +2,19 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
-#include "dist/echo.h"
-#include "launcher/agreement.h"
 #include "launcher/chart.h"
 #include "launcher/median.h"
-#include "launcher/progress.h"
-#include "launcher/ranks.h"
-#include "launcher/run_data.h"
-#include "launcher/run_program.h"
-#include "launcher/run_setup.h"
-#include "launcher/state.h"
-#include "launcher/step_runner.h"
+#include "launcher/training_run.h"
 
 namespace shardit {
 namespace {
 
-constexpr int kWarmup = 2;  // steps
-
-// A run from fresh weights, without files.
-class TrainingRun {
- public:
-  TrainingRun(const RunConfig& config, World& world, Wire wire, int threads)
-      : config_(config),
-        wire_(wire),
-        ranks_(world),
-        setup_(join()),
-        pool_(threads),
-        device_(make_cpu_device(wire == Wire::kInLine ? WireRuns::kInLine : WireRuns::kBeside)) {
-    std::optional<CompiledProgram> compiled;
-    ranks_.together("set-up", [&] {
-      data_ = open_dataset(config_, Split::kTrain);
-      compiled = compile_run(setup_, {}, threads);
-    });
-    check_same_collectives(ranks_, *compiled);
-    ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
-    initialize_state(*program_, setup_);
-    program_->run("constants");
-    refresh_weights(*program_);
-    runner_.emplace(*program_, setup_, config_, *data_, ranks_, 0);
-    for (int i = 0; i < kWarmup; ++i) step();
-  }
-
-  // This step's times, on the slowest rank.
-  Turn step() {
-    const double begin = steady_seconds();
-    const StepResult result = runner_->run(step_++);
-    const std::vector<Turn> all =
-        ranks_.all("step", Turn{ranks_.size(), wire_, (steady_seconds() - begin) * 1e3, result.exposed_ms});
-    return *std::max_element(all.begin(), all.end(),
-                             [](const Turn& a, const Turn& b) { return a.step_ms < b.step_ms; });
-  }
-
-  Program& program() { return *program_; }
-  int64_t rounds() const { return setup_.rounds(); }
-
- private:
-  RunSetup join() {
-    const auto replicas = static_cast<int>(config_.parallel().replicate_group());
-    ranks_.together("ranks", [&] { make_setup(config_, plan_mesh(ranks_.size(), ranks_.rank(), replicas)); });
-    return make_setup(config_, wire_ == Wire::kOff ? make_echo_mesh(ranks_.size(), ranks_.rank(), replicas)
-                                                   : make_mesh(ranks_.world(), replicas));
-  }
-
-  RunConfig config_;
-  Wire wire_;
-  Ranks ranks_;
-  RunSetup setup_;
-  Pool pool_;
-  std::unique_ptr<Device> device_;
-  std::unique_ptr<Dataset> data_;
-  std::optional<Program> program_;
-  std::optional<StepRunner> runner_;
-  int64_t step_ = 0;
-};
+TrainingRunOptions options_for(Wire wire, int threads) {
+  return {.device = make_cpu_device(wire == Wire::kInLine ? WireRuns::kInLine : WireRuns::kBeside),
+          .threads = threads,
+          .communicates = wire != Wire::kOff};
+}
 
 Turn median_of(const std::vector<Turn>& turns) {
   std::vector<double> step_ms, exposed_ms;
@@ -87,9 +25,12 @@ Turn median_of(const std::vector<Turn>& turns) {
   return {turns.front().ranks, turns.front().wire, median(step_ms), median(exposed_ms)};
 }
 
-Turn measure(TrainingRun& run, int steps) {
+Turn measure(TrainingRun& run, Wire wire, int steps) {
   std::vector<Turn> each;
-  for (int i = 0; i < steps; ++i) each.push_back(run.step());
+  for (int i = 0; i < steps; ++i) {
+    const StepTime time = run.step();
+    each.push_back({run.ranks().size(), wire, time.step_ms, time.exposed_ms});
+  }
   return median_of(each);
 }
 
@@ -112,20 +53,21 @@ RunConfig scaled(RunConfig config, Scaling scaling, int ranks) {
 }
 
 Turn measure_turn(const RunConfig& config, World& world, Wire wire, int steps, int threads) {
-  TrainingRun run(config, world, wire, threads);
-  return measure(run, steps);
+  TrainingRun run(config, world, options_for(wire, threads));
+  return measure(run, wire, steps);
 }
 
 Measured measure_alone(const RunConfig& config, int steps, int threads) {
   RunConfig alone = config;
   alone.mutable_parallel()->set_replicate_group(1);
   const auto world = make_single_world();
-  TrainingRun run(alone, *world, Wire::kOverlapped, threads);
-  const double step_ms = measure(run, steps).step_ms;
+  TrainingRun run(alone, *world, options_for(Wire::kOverlapped, threads));
+  const double step_ms = measure(run, Wire::kOverlapped, steps).step_ms;
   Measured measured;
-  for (const char* graph : {"micro_step", "update"}) measure_kernels(run.program(), graph, steps, measured.kernels);
+  for (const char* graph : {"micro_step", "update"})
+    measure_kernels(run.program(), run.program().index_of(graph), steps, measured.kernels);
   const double in_graphs = predict_step(alone, 1, measured, threads).ms;
-  measured.between_ms = std::max(0.0, step_ms - in_graphs) / static_cast<double>(run.rounds());
+  measured.between_ms = std::max(0.0, step_ms - in_graphs) / static_cast<double>(run.setup().rounds());
   return measured;
 }
 

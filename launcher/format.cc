@@ -60,6 +60,8 @@ std::string format_percent(double percent) {
   return percent > 0 && percent < 0.1 ? "below 0.1 %" : print("%.1f %%", percent);
 }
 
+std::string format_threads(int threads) { return std::to_string(threads) + (threads == 1 ? " thread" : " threads"); }
+
 std::string format_number(double x, int digits) { return print("%.*g", digits, x); }
 
 }  // namespace shardit

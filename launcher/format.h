@@ -11,6 +11,7 @@ std::string format_duration(double seconds);      // "8d19h", "3h05m", "4m07s", 
 std::string format_ms(double ms);                 // "0.83 ms", "254 ms", "12.3 s"
 std::string format_count(double count);           // "950", "12.8k", "562M": three digits, powers of 1000
 std::string format_percent(double percent);       // "97.3 %", "below 0.1 %"
+std::string format_threads(int threads);          // "1 thread", "2 threads"
 std::string format_number(double x, int digits);  // `digits` significant digits: "0.1482", "1.2e-05"
 
 }  // namespace shardit

@@ -15,18 +15,16 @@ std::string key_of(const NodeTypes& types, const Node& node) {
 }
 
 // Products are bound by flops, the rest by bytes.
-double cost_of(const Node& node, const NodeTypes& types) {
-  const Cost cost = node.card->cost(types);
-  return cost.matmul_flops > 0 ? cost.matmul_flops : cost.bytes;
-}
+double decisive(const Cost& cost) { return cost.matmul_flops > 0 ? cost.matmul_flops : cost.bytes; }
 
 }  // namespace
 
 void KernelTimes::add(const Graph& graph, const Node& node, double ms) {
   const NodeTypes types = types_of(graph, node);
-  Kernel& kernel = kernels_[key_of(types, node)];
-  kernel.card = node.card->name;
-  kernel.cost = cost_of(node, types);
+  const auto [it, fresh] = kernels_.try_emplace(key_of(types, node));
+  Kernel& kernel = it->second;
+  if (fresh)
+    kernel = {node.card->name, node.attrs ? node.attrs->text() : "", types.in, types.out, node.card->cost(types)};
   kernel.ms.push_back(ms);
 }
 
@@ -34,7 +32,13 @@ double KernelTimes::ms(const Graph& graph, const Node& node) const {
   const NodeTypes types = types_of(graph, node);
   if (const auto same = kernels_.find(key_of(types, node)); same != kernels_.end()) return median(same->second.ms);
   const double of_card = ms_per_cost(node.card->name);
-  return cost_of(node, types) * (of_card > 0 ? of_card : ms_per_cost(""));
+  return decisive(node.card->cost(types)) * (of_card > 0 ? of_card : ms_per_cost(""));
+}
+
+std::vector<const KernelTimes::Kernel*> KernelTimes::kernels() const {
+  std::vector<const Kernel*> all;
+  for (const auto& [key, kernel] : kernels_) all.push_back(&kernel);
+  return all;
 }
 
 double KernelTimes::ms_per_cost(const std::string& card) const {
@@ -42,13 +46,14 @@ double KernelTimes::ms_per_cost(const std::string& card) const {
   for (const auto& [key, kernel] : kernels_) {
     if (!card.empty() && kernel.card != card) continue;
     ms += median(kernel.ms);
-    cost += kernel.cost;
+    cost += decisive(kernel.cost);
   }
   return cost > 0 ? ms / cost : 0;
 }
 
-void measure_kernels(Program& program, const std::string& name, int times, KernelTimes& kernels) {
-  const int index = program.index_of(name);
+DType type_of_products(const std::vector<Type>& in) { return in.empty() ? DType::kF32 : in.front().dtype; }
+
+void measure_kernels(Program& program, int index, int times, KernelTimes& kernels) {
   const Graph& graph = program.graph(index);
   double before = 0;
   program.observe([&](const Node& node, std::span<const TensorRef>) {

@@ -17,7 +17,6 @@ using namespace attention_tile;
 template <typename S, typename F>
 void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S>& s, F&& after_row) {
   const int64_t padded = whole_vectors(z.tokens);
-  const Vector<S> zero{};
   for (int64_t i = 0; i < rows; ++i) {
     S *p = s.logits.data + i * s.logits.stride, *dl = s.dlogits.data + i * s.dlogits.stride;
     const S log_sum = lse[i];
@@ -25,7 +24,7 @@ void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S
     for (int64_t j = 0; j < padded; j += kVectorLanes<S>) {
       const Vector<S> probability = exp_of(load(p + j) - log_sum);
       store(p + j, probability);
-      total += probability > zero ? probability * load(dl + j) : zero;  // dp is not written in the padding
+      total += where_positive(probability, probability * load(dl + j));  // dp is not written in the padding
     }
     const S delta = sum(total);
     for (int64_t j = 0; j < padded; j += kVectorLanes<S>) store(dl + j, load(p + j) * (load(dl + j) - delta));
@@ -36,12 +35,10 @@ void compute_dlogits(const Sizes& z, int64_t rows, const S* lse, const Scratch<S
 // table_grad += the logit gradients of queries [begin, begin + rows), each at its relative position.
 template <typename S>
 void add_to_table(const Sizes& z, int64_t begin, int64_t rows, PaddedMatrix<const S> dlogits, S* table_grad) {
-  Vector<S> lane;
-  for (int i = 0; i < kVectorLanes<S>; ++i) lane[i] = static_cast<S>(i);
   for (int64_t i = 0; i < rows; ++i) {
     const S* row = dlogits.data + i * dlogits.stride;
     for_table_runs<S>(z, begin + i, [&](int64_t key, int64_t at, int64_t n) {
-      const Vector<S> x = lane < static_cast<S>(n) ? load(row + key) : Vector<S>{};
+      const Vector<S> x = first_lanes(load(row + key), n);
       store(table_grad + at, load(table_grad + at) + x);
     });
   }

@@ -1,13 +1,12 @@
 #include "ops/onednn.h"
 
 #include <cmath>
-#include <optional>
-#include <utility>
 
 #include <dnnl.hpp>
 
 #include <glog/logging.h>
 #include "core/error.h"
+#include "ops/tile_copies.h"
 
 namespace shardit {
 namespace {
@@ -39,44 +38,18 @@ int64_t offset_of(const MatrixLayout& layout, int64_t row, int64_t column) {
   return (row * layout.row_stride + column * layout.column_stride) * static_cast<int64_t>(size_of(layout.dtype));
 }
 
-// Whether the library multiplies bf16 matrices on this processor: it wants AVX-512 for that.
 bool multiplies_bf16() {
-  static const bool answer = [] {
-    const LibraryScope library;
-    const dnnl::memory::desc square = describe(16, 16, {DType::kBF16, 16, 1});
-    return dnnl::matmul::primitive_desc(dnnl::matmul::desc(square, square, square), cpu_engine(), true).get(true);
-  }();
-  return answer;
+  const LibraryScope library;
+  const dnnl::memory::desc square = describe(16, 16, {DType::kBF16, 16, 1});
+  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(square, square, square), cpu_engine(), true).get(true);
 }
 
-// A compact fp32 copy of a part of a bf16 matrix: lines of contiguous elements, `stride` apart in the original.
-struct WideCopy {
-  int64_t lines, length, stride;
-  MatrixLayout layout;
-
-  WideCopy(int64_t rows, int64_t columns, const MatrixLayout& original)
-      : lines(rows),
-        length(columns),
-        stride(original.row_stride),
-        layout{DType::kF32, columns, 1} {
-    if (original.column_stride == 1) return;
-    CHECK_EQ(original.row_stride, 1);
-    std::swap(lines, length);
-    stride = original.column_stride;
-    layout = {DType::kF32, 1, rows};
-  }
-
-  int64_t elements() const { return tile_count(lines * length, 16) * 16; }  // the next copy begins on a cache line
-
-  void read(const BF16* from, float* to) const {
-    for (int64_t l = 0; l < lines; ++l)
-      for (int64_t i = 0; i < length; ++i) to[l * length + i] = static_cast<float>(from[l * stride + i]);
-  }
-  void write(const float* from, BF16* to) const {
-    for (int64_t l = 0; l < lines; ++l)
-      for (int64_t i = 0; i < length; ++i) to[l * stride + i] = BF16(from[l * length + i]);
-  }
-};
+const LibrarySkills& library_skills() {
+  static const LibrarySkills skills{
+      .bf16 = multiplies_bf16(),
+      .crowded = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core};
+  return skills;
+}
 
 void run_double(const Product& p, const MatrixTile& tile, const double* a, const double* b, const double* bias,
                 double* c) {
@@ -90,59 +63,17 @@ void run_double(const Product& p, const MatrixTile& tile, const double* a, const
     }
 }
 
-// A bf16 product of a tile on a processor for which the library has none: on fp32 copies of its operands. Products of
-// two bf16 numbers are exact in fp32 either way, sums are fp32, and c is rounded once.
-struct WideTile {
-  Product product;  // of the copies
-  WideCopy a, b, bias, c;
-  bool narrow;  // c is bf16
-
-  explicit WideTile(const Product& p)
-      : product(p),
-        a(p.m, p.k, p.a),
-        b(p.k, p.n, p.b),
-        bias(1, p.bias ? p.n : 0, {p.b.dtype, p.n, 1}),
-        c(p.m, p.n, p.c),
-        narrow(p.c.dtype == DType::kBF16) {
-    product.a = a.layout;
-    product.b = b.layout;
-    if (narrow) product.c = c.layout;
-  }
-
-  int64_t bytes() const {
-    return (a.elements() + b.elements() + bias.elements() + (narrow ? c.elements() : 0)) * sizeof(float);
-  }
-
-  // Calls product(a, b, bias, c) on copies in `scratch`.
-  template <typename F>
-  void run(const std::byte* pa, const std::byte* pb, const std::byte* pbias, std::byte* pc, std::byte* scratch,
-           F&& multiply) const {
-    auto* wide_a = reinterpret_cast<float*>(scratch);
-    float *wide_b = wide_a + a.elements(), *wide_bias = wide_b + b.elements(), *wide_c = wide_bias + bias.elements();
-    a.read(reinterpret_cast<const BF16*>(pa), wide_a);
-    b.read(reinterpret_cast<const BF16*>(pb), wide_b);
-    if (pbias) bias.read(reinterpret_cast<const BF16*>(pbias), wide_bias);
-    const auto bytes = [](float* p) { return reinterpret_cast<std::byte*>(p); };
-    multiply(bytes(wide_a), bytes(wide_b), pbias ? bytes(wide_bias) : nullptr, narrow ? bytes(wide_c) : pc);
-    if (narrow) c.write(wide_c, reinterpret_cast<BF16*>(pc));
-  }
-};
-
 }  // namespace
 
 // One shape of tile: the library's primitive and the descriptions of its operands.
 struct TiledProduct::Call {
-  Product product;
-  std::optional<WideTile> wide;
+  TileCopies copies;
   dnnl::memory::desc a, b, bias, c;
   dnnl::matmul::primitive_desc description;
   dnnl::matmul primitive;
   int64_t library_scratch = 0;  // bytes, whole cache lines
 
-  explicit Call(const Product& tile) : product(tile) {
-    if (tile.a.dtype == DType::kBF16 && !multiplies_bf16()) product = wide.emplace(tile).product;
-    make_primitive(product);
-  }
+  explicit Call(const Product& tile) : copies(tile, library_skills()) { make_primitive(copies.product()); }
 
   void make_primitive(const Product& p) {
     const LibraryScope library;
@@ -162,11 +93,10 @@ struct TiledProduct::Call {
     }
   }
 
-  int64_t scratch_bytes() const { return library_scratch + (wide ? wide->bytes() : 0); }
+  int64_t scratch_bytes() const { return library_scratch + copies.bytes(); }
 
   void run(const std::byte* pa, const std::byte* pb, const std::byte* pbias, std::byte* pc, std::byte* scratch) const {
-    if (!wide) return multiply(pa, pb, pbias, pc, scratch);
-    wide->run(pa, pb, pbias, pc, scratch + library_scratch, [&](auto... operands) { multiply(operands..., scratch); });
+    copies.run(pa, pb, pbias, pc, scratch + library_scratch, [&](auto... operands) { multiply(operands..., scratch); });
   }
 
   void multiply(const std::byte* pa, const std::byte* pb, const std::byte* pbias, std::byte* pc,
@@ -186,9 +116,10 @@ struct TiledProduct::Call {
                                            {DNNL_ARG_BIAS, mbias.get(true)}};
       const dnnl_status_t status =
           dnnl_primitive_execute(primitive.get(), thread_stream().get(), pbias ? 5 : 4, arguments);
-      if (status != dnnl_success) fail(product, "dnnl_primitive_execute", ("status " + std::to_string(status)).c_str());
+      if (status != dnnl_success)
+        fail(copies.product(), "dnnl_primitive_execute", ("status " + std::to_string(status)).c_str());
     } catch (const dnnl::error& e) {
-      fail(product, "dnnl_memory_create", e.what());
+      fail(copies.product(), "dnnl_memory_create", e.what());
     }
   }
 };

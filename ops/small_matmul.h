@@ -30,41 +30,44 @@ template <typename S> struct PaddedMatrix {
   int64_t stride;
 };
 
-// R rows of V vectors, held in registers.
+// R rows of V registers of sums.
 template <typename S, int R, int V>
 __attribute__((always_inline)) inline void multiply_block(int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
                                                           PaddedMatrix<S> c, bool accumulate) {
-  constexpr int kLanes = kVectorLanes<S>;
-  Vector<S> sum[R][V];
+  constexpr int kLanes = kRegisterLanes<S>;
+  Register<S> sum[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) sum[r][v] = accumulate ? load(c.data + r * c.stride + v * kLanes) : Vector<S>{};
+    for (int v = 0; v < V; ++v)
+      sum[r][v] = accumulate ? load_register<S>(c.data + r * c.stride + v * kLanes) : Register<S>{};
   for (int64_t k = 0; k < inner; ++k) {
-    Vector<S> row[V];
+    Register<S> row[V];
 #pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) row[v] = load(b.data + k * b.stride + v * kLanes);
+    for (int v = 0; v < V; ++v) row[v] = load_register<S>(b.data + k * b.stride + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Vector<S> x = broadcast(a.data[r * a.row_stride + k * a.inner_stride]);
+      const Register<S> x = broadcast_register(a.data[r * a.row_stride + k * a.inner_stride]);
 #pragma GCC unroll 16
-      for (int v = 0; v < V; ++v) sum[r][v] = fma(x, row[v], sum[r][v]);
+      for (int v = 0; v < V; ++v) sum[r][v] = fma_register(x, row[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) store(c.data + r * c.stride + v * kLanes, sum[r][v]);
+    for (int v = 0; v < V; ++v) store_register(c.data + r * c.stride + v * kLanes, sum[r][v]);
 }
 
-// All rows of a strip of V vectors. 32 registers: R * V sums, V of b, one of a.
+// The widest strip and what is cut from wider ones, in registers, and the rows of one of V: R * V sums, V of b and one
+// of a share the machine's 32 registers of AVX-512, or 16.
+inline constexpr int kWidestStrip = kRegisterBytes == 64 ? 6 : 3, kUsualStrip = kRegisterBytes == 64 ? 4 : 2;
 template <int V>
-inline constexpr int kRowsInRegisters = V == 1   ? 12
-                                        : V == 2 ? 12
-                                        : V == 3 ? 8
-                                        : V == 4 ? 6
-                                        : V == 5 ? 5
-                                                 : 4;
+inline constexpr int kRowsInRegisters = kRegisterBytes == 64 ? (V <= 2   ? 12
+                                                                : V == 3 ? 8
+                                                                : V == 4 ? 6
+                                                                : V == 5 ? 5
+                                                                         : 4)
+                                                             : 12 / V;
 
 template <typename S, int V>
 __attribute__((noinline)) void multiply_strip(int64_t rows, int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
@@ -85,33 +88,16 @@ __attribute__((noinline)) void multiply_strip(int64_t rows, int64_t inner, LeftO
 template <typename S>
 void multiply(int64_t rows, int64_t columns, int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
               PaddedMatrix<S> c, bool accumulate) {
-  constexpr int64_t kLanes = kVectorLanes<S>;
-  int64_t vectors = (columns + kLanes - 1) / kLanes;
-  while (vectors > 0) {
-    const int64_t v = vectors <= 6 ? vectors : 4;
-    switch (v) {
-      case 1:
-        multiply_strip<S, 1>(rows, inner, a, b, c, accumulate);
-        break;
-      case 2:
-        multiply_strip<S, 2>(rows, inner, a, b, c, accumulate);
-        break;
-      case 3:
-        multiply_strip<S, 3>(rows, inner, a, b, c, accumulate);
-        break;
-      case 4:
-        multiply_strip<S, 4>(rows, inner, a, b, c, accumulate);
-        break;
-      case 5:
-        multiply_strip<S, 5>(rows, inner, a, b, c, accumulate);
-        break;
-      case 6:
-        multiply_strip<S, 6>(rows, inner, a, b, c, accumulate);
-        break;
+  int64_t registers = (columns + kVectorLanes<S> - 1) / kVectorLanes<S> * kRegistersOfVector;
+  while (registers > 0) {
+    const int64_t width = registers <= kWidestStrip ? registers : kUsualStrip;
+    [&]<int... V>(std::integer_sequence<int, V...>) {
+      ((width == V + 1 && (multiply_strip<S, V + 1>(rows, inner, a, b, c, accumulate), true)) || ...);
     }
-    b.data += v * kLanes;
-    c.data += v * kLanes;
-    vectors -= v;
+    (std::make_integer_sequence<int, kWidestStrip>());
+    b.data += width * kRegisterLanes<S>;
+    c.data += width * kRegisterLanes<S>;
+    registers -= width;
   }
 }
 

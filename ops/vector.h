@@ -1,14 +1,20 @@
 // Short vectors for kernels that the compiler does not vectorise well by itself: 64 bytes, in one AVX-512 register or
-// two AVX2 ones. Lane i of every operation is the scalar operation, so a lane's bits do not depend on the width of the
+// two of AVX2. Lane i of every operation is the scalar operation, so a lane's bits do not depend on the width of the
 // machine; horizontal sums have one fixed order.
+//
+// A register is what one instruction works on: the compiler takes vectors that are wider than the machine's apart into
+// single numbers wherever it compares them, so a vector is an array of registers.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "core/dtype.h"
 
-#if defined(__AVX512F__) || defined(__FMA__)
+#if defined(__FMA__)
 #include <immintrin.h>
 #endif
 
@@ -16,45 +22,158 @@
 
 namespace shardit {
 
+#if defined(__AVX512F__)
+inline constexpr int kRegisterBytes = 64;
+#elif defined(__AVX__)
+inline constexpr int kRegisterBytes = 32;
+#else
+inline constexpr int kRegisterBytes = 16;
+#endif
+inline constexpr int kRegistersOfVector = 64 / kRegisterBytes;
+
+template <typename S> struct RegisterOf;
+template <> struct RegisterOf<float> { typedef float type __attribute__((vector_size(kRegisterBytes))); };
+template <> struct RegisterOf<double> { typedef double type __attribute__((vector_size(kRegisterBytes))); };
+template <> struct RegisterOf<int32_t> { typedef int32_t type __attribute__((vector_size(kRegisterBytes))); };
+template <> struct RegisterOf<uint32_t> { typedef uint32_t type __attribute__((vector_size(kRegisterBytes))); };
+template <> struct RegisterOf<uint16_t> { typedef uint16_t type __attribute__((vector_size(kRegisterBytes / 2))); };
+template <typename S> using Register = typename RegisterOf<S>::type;
+
+template <typename S> inline constexpr int kRegisterLanes = kRegisterBytes / static_cast<int>(sizeof(S));
 template <typename S> inline constexpr int kVectorLanes = 64 / static_cast<int>(sizeof(S));
 
-template <typename S> struct VectorOf;
-template <> struct VectorOf<float> { typedef float type __attribute__((vector_size(64))); };
-template <> struct VectorOf<double> { typedef double type __attribute__((vector_size(64))); };
-template <typename S> using Vector = typename VectorOf<S>::type;  // S: float or double
+// ---- registers -----------------------------------------------------------------------------------------------------
 
-namespace vector_detail {
-typedef uint16_t U16 __attribute__((vector_size(32)));
-typedef uint32_t U32 __attribute__((vector_size(64)));
-}  // namespace vector_detail
-
-template <typename S> inline Vector<S> broadcast(S x) { return x - Vector<S>{}; }  // x - 0 is x, for -0 too
+template <typename S> inline Register<S> broadcast_register(S x) { return x - Register<S>{}; }  // x - 0 is x, -0 too
 
 // The lanes at p, which needs no alignment; bf16 is widened.
-inline Vector<float> load(const float* p) {
-  Vector<float> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
+template <typename S> inline Register<S> load_register(const S* p) {
+  Register<S> x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
 }
-inline Vector<double> load(const double* p) {
-  Vector<double> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
+template <typename S> inline Register<float> load_register(const BF16* p) {
+  Register<uint16_t> bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return reinterpret_cast<Register<float>>(__builtin_convertvector(bits, Register<uint32_t>) << 16);
 }
-inline Vector<float> load(const BF16* p) {
-  vector_detail::U16 u;
-  std::memcpy(&u, p, sizeof u);
-  return reinterpret_cast<Vector<float>>(__builtin_convertvector(u, vector_detail::U32) << 16);
+template <typename S> inline void store_register(S* p, Register<S> x) { std::memcpy(p, &x, sizeof x); }
+inline void store_register(BF16* p, Register<float> x) {  // the rounding of BF16(float)
+  const auto u = reinterpret_cast<Register<uint32_t>>(x);
+  const Register<uint32_t> rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const Register<uint32_t> kept = (u & 0x7fffffffu) > 0x7f800000u ? Register<uint32_t>{} + 0x7fffu : rounded;
+  const auto narrow = __builtin_convertvector(kept, Register<uint16_t>);
+  std::memcpy(static_cast<void*>(p), &narrow, sizeof narrow);
 }
 
-inline void store(float* p, Vector<float> v) { std::memcpy(p, &v, sizeof v); }
-inline void store(double* p, Vector<double> v) { std::memcpy(p, &v, sizeof v); }
-inline void store(BF16* p, Vector<float> v) {  // the rounding of BF16(float)
-  const auto u = reinterpret_cast<vector_detail::U32>(v);
-  const vector_detail::U32 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  const vector_detail::U32 kept = (u & 0x7fffffffu) > 0x7f800000u ? vector_detail::U32{} + 0x7fffu : rounded;
-  const auto narrow = __builtin_convertvector(kept, vector_detail::U16);
-  std::memcpy(static_cast<void*>(p), &narrow, sizeof narrow);
+// a * b + c, rounded once.
+template <typename R> inline R fma_register(R a, R b, R c) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<R, Register<float>>)
+    return reinterpret_cast<R>(
+        _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+  else
+    return reinterpret_cast<R>(
+        _mm512_fmadd_pd(reinterpret_cast<__m512d>(a), reinterpret_cast<__m512d>(b), reinterpret_cast<__m512d>(c)));
+#elif defined(__FMA__)
+  if constexpr (std::is_same_v<R, Register<float>>)
+    return reinterpret_cast<R>(
+        _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+  else
+    return reinterpret_cast<R>(
+        _mm256_fmadd_pd(reinterpret_cast<__m256d>(a), reinterpret_cast<__m256d>(b), reinterpret_cast<__m256d>(c)));
+#else
+  for (size_t i = 0; i < sizeof(R) / sizeof(a[0]); ++i) a[i] = std::fma(a[i], b[i], c[i]);
+  return a;
+#endif
+}
+
+// The bits of exp_of (ops/math.h) in every lane.
+inline Register<float> exp_register(Register<float> x) {
+  const auto all = [](float c) { return broadcast_register(c); };
+  Register<float> clamped = x > all(-87.33f) ? x : all(-87.33f);
+  clamped = clamped < all(88.72f) ? clamped : all(88.72f);
+  const float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, half to even
+  const Register<float> k = (clamped * 1.44269504088896341f + kRound) - kRound;
+  Register<float> r = fma_register(k, all(-0.693359375f), clamped);
+  r = fma_register(k, all(2.12194440e-4f), r);
+  Register<float> p = all(1.0f / 5040);
+  for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = fma_register(p, r, all(c));
+  const Register<int32_t> e = __builtin_convertvector(k, Register<int32_t>), half = e >> 1;
+  p = p * reinterpret_cast<Register<float>>((half + 127) << 23) *
+      reinterpret_cast<Register<float>>((e - half + 127) << 23);
+  p = x < all(-87.33f) ? Register<float>{} : p;
+  p = x > all(88.72f) ? all(__builtin_inff()) : p;
+  return x == x ? p : x;
+}
+inline Register<double> exp_register(Register<double> x) {
+  for (int i = 0; i < kRegisterLanes<double>; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
+// a0 b0 a1 b1 … of the lower halves, or of the upper ones.
+template <typename S, bool upper> inline Register<S> zip_register(Register<S> a, Register<S> b) {
+  constexpr int kLanes = kRegisterLanes<S>;
+  return [&]<int... I>(std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(a, b, (I / 2 + (upper ? kLanes / 2 : 0) + I % 2 * kLanes)...);
+  }
+  (std::make_integer_sequence<int, kLanes>());
+}
+
+// The lanes' sum or the like, in halves; f takes two registers, of which only the first `half` lanes count.
+template <typename S, typename F> inline S reduce_register(Register<S> x, F&& f) {
+  constexpr int kLanes = kRegisterLanes<S>;
+  const auto folded = [&]<int kHalf, int... I>(std::integral_constant<int, kHalf>, std::integer_sequence<int, I...>) {
+    x = f(x, __builtin_shufflevector(x, x, (I + kHalf) % kLanes...));
+  };
+  constexpr auto kAll = std::make_integer_sequence<int, kLanes>();
+  if constexpr (kLanes >= 16) folded(std::integral_constant<int, 8>(), kAll);
+  if constexpr (kLanes >= 8) folded(std::integral_constant<int, 4>(), kAll);
+  if constexpr (kLanes >= 4) folded(std::integral_constant<int, 2>(), kAll);
+  folded(std::integral_constant<int, 1>(), kAll);
+  return x[0];
+}
+
+// ---- vectors -------------------------------------------------------------------------------------------------------
+
+template <typename S> struct Vector {  // S: float or double
+  Register<S> part[kRegistersOfVector] = {};
+
+  Vector() = default;
+  Vector(S x) {  // in every lane
+    for (Register<S>& p : part) p = broadcast_register(x);
+  }
+  S operator[](int i) const { return part[i / kRegisterLanes<S>][i % kRegisterLanes<S>]; }
+
+  // f(i) makes register i.
+  template <typename F> [[gnu::always_inline]] static Vector of_registers(F&& f) {
+    Vector x;
+#pragma GCC unroll 4
+    for (int i = 0; i < kRegistersOfVector; ++i) x.part[i] = f(i);
+    return x;
+  }
+  friend Vector operator+(const Vector& a, const Vector& b) {
+    return of_registers([&](int i) { return a.part[i] + b.part[i]; });
+  }
+  friend Vector operator-(const Vector& a, const Vector& b) {
+    return of_registers([&](int i) { return a.part[i] - b.part[i]; });
+  }
+  friend Vector operator*(const Vector& a, const Vector& b) {
+    return of_registers([&](int i) { return a.part[i] * b.part[i]; });
+  }
+  Vector& operator+=(const Vector& b) { return *this = *this + b; }
+};
+
+template <typename S> inline Vector<S> broadcast(S x) { return x; }
+
+// The lanes at p, which needs no alignment; bf16 is widened.
+template <typename T> inline auto load(const T* p) {
+  using S = std::conditional_t<std::is_same_v<T, BF16>, float, T>;
+  return Vector<S>::of_registers([&](int i) { return load_register<S>(p + i * kRegisterLanes<S>); });
+}
+template <typename S, typename T> inline void store(T* p, const Vector<S>& x) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegistersOfVector; ++i) store_register(p + i * kRegisterLanes<S>, x.part[i]);
 }
 
 // The first n lanes; the others are `rest`, or not written.
@@ -63,98 +182,66 @@ template <typename S, typename T> inline Vector<S> load_part(const T* p, int64_t
   for (int i = 0; i < kVectorLanes<S>; ++i) lanes[i] = i < n ? static_cast<S>(p[i]) : rest;
   return load(lanes);
 }
-template <typename S, typename T> inline void store_part(T* p, Vector<S> v, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) p[i] = T(v[i]);
+template <typename S, typename T> inline void store_part(T* p, const Vector<S>& x, int64_t n) {
+  alignas(64) S lanes[kVectorLanes<S>];
+  store(lanes, x);
+  for (int64_t i = 0; i < n; ++i) p[i] = T(lanes[i]);
 }
 
 // a * b + c, rounded once.
-inline Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<Vector<float>>(
-      _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
-#elif defined(__FMA__)
-  Vector<float> r;
-  for (int h = 0; h < 2; ++h) {
-    __m256 x, y, z;
-    std::memcpy(&x, reinterpret_cast<const char*>(&a) + 32 * h, 32);
-    std::memcpy(&y, reinterpret_cast<const char*>(&b) + 32 * h, 32);
-    std::memcpy(&z, reinterpret_cast<const char*>(&c) + 32 * h, 32);
-    x = _mm256_fmadd_ps(x, y, z);
-    std::memcpy(reinterpret_cast<char*>(&r) + 32 * h, &x, 32);
-  }
-  return r;
-#else
-  Vector<float> r;
-  for (int i = 0; i < kVectorLanes<float>; ++i) r[i] = std::fma(a[i], b[i], c[i]);
-  return r;
-#endif
+template <typename S> inline Vector<S> fma(const Vector<S>& a, const Vector<S>& b, const Vector<S>& c) {
+  return Vector<S>::of_registers([&](int i) { return fma_register(a.part[i], b.part[i], c.part[i]); });
 }
-inline Vector<double> fma(Vector<double> a, Vector<double> b, Vector<double> c) {
-  Vector<double> r;
-  for (int i = 0; i < kVectorLanes<double>; ++i) r[i] = std::fma(a[i], b[i], c[i]);
-  return r;
+template <typename S> inline Vector<S> maximum(const Vector<S>& a, const Vector<S>& b) {
+  return Vector<S>::of_registers([&](int i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
 }
-
-template <typename V> inline V maximum(V a, V b) { return a > b ? a : b; }
-
-// The bits of exp_of (ops/math.h) in every lane.
-inline Vector<float> exp_of(Vector<float> x) {
-  typedef int32_t I32 __attribute__((vector_size(64)));
-  Vector<float> clamped = maximum(x, broadcast(-87.33f));
-  clamped = clamped < 88.72f ? clamped : broadcast(88.72f);
-  const float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, half to even
-  const Vector<float> k = (clamped * 1.44269504088896341f + kRound) - kRound;
-  Vector<float> r = fma(k, broadcast(-0.693359375f), clamped);
-  r = fma(k, broadcast(2.12194440e-4f), r);
-  Vector<float> p = broadcast(1.0f / 5040);
-  for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = fma(p, r, broadcast(c));
-  const I32 e = __builtin_convertvector(k, I32), half = e >> 1;
-  p = p * reinterpret_cast<Vector<float>>((half + 127) << 23) * reinterpret_cast<Vector<float>>((e - half + 127) << 23);
-  p = x < -87.33f ? Vector<float>{} : p;
-  p = x > 88.72f ? broadcast(__builtin_inff()) : p;
-  return x == x ? p : x;
+// The first n lanes of x, else 0.
+template <typename S> inline Vector<S> first_lanes(const Vector<S>& x, int64_t n) {
+  alignas(64) static constexpr auto kLane = [] {
+    std::array<S, kVectorLanes<S>> lane{};
+    for (int i = 0; i < kVectorLanes<S>; ++i) lane[i] = static_cast<S>(i);
+    return lane;
+  }();
+  const Vector<S> lane = load(kLane.data());
+  return Vector<S>::of_registers([&](int i) { return lane.part[i] < static_cast<S>(n) ? x.part[i] : Register<S>{}; });
 }
-inline Vector<double> exp_of(Vector<double> x) {
-  for (int i = 0; i < kVectorLanes<double>; ++i) x[i] = std::exp(x[i]);
-  return x;
+// x where `condition` is greater than zero, else 0.
+template <typename S> inline Vector<S> where_positive(const Vector<S>& condition, const Vector<S>& x) {
+  return Vector<S>::of_registers([&](int i) { return condition.part[i] > Register<S>{} ? x.part[i] : Register<S>{}; });
+}
+template <typename S> inline Vector<S> exp_of(const Vector<S>& x) {
+  return Vector<S>::of_registers([&](int i) { return exp_register(x.part[i]); });
 }
 
 // Over the lanes, in halves: 16 to 8 to 4 to 2 to 1.
-inline float sum(Vector<float> v) {
-  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
-  return v[0] + v[1];
+template <typename S, typename F> inline S reduce(const Vector<S>& x, F&& f) {
+  Register<S> parts[kRegistersOfVector];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegistersOfVector; ++i) parts[i] = x.part[i];
+#pragma GCC unroll 2
+  for (int half = kRegistersOfVector / 2; half > 0; half /= 2)
+#pragma GCC unroll 2
+    for (int i = 0; i < half; ++i) parts[i] = f(parts[i], parts[i + half]);
+  return reduce_register<S>(parts[0], f);
 }
-inline double sum(Vector<double> v) {
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1);
-  return v[0] + v[1];
+template <typename S> inline S sum(const Vector<S>& x) {
+  return reduce(x, [](auto a, auto b) { return a + b; });
 }
-inline float largest_lane(Vector<float> v) {
-  v = maximum(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-  v = maximum(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3));
-  v = maximum(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
-  return v[0] > v[1] ? v[0] : v[1];
-}
-inline double largest_lane(Vector<double> v) {
-  v = maximum(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
-  v = maximum(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1));
-  return v[0] > v[1] ? v[0] : v[1];
+template <typename S> inline S largest_lane(const Vector<S>& x) {
+  return reduce(x, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // a0 b0 a1 b1 … of the lower and of the upper halves.
-inline Vector<float> zip_low(Vector<float> a, Vector<float> b) {
-  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+template <typename S, int first> inline Vector<S> zip_half(const Vector<S>& a, const Vector<S>& b) {
+  return Vector<S>::of_registers([&](int i) {
+    const int at = first + i;
+    return at % 2 == 0 ? zip_register<S, false>(a.part[at / 2], b.part[at / 2])
+                       : zip_register<S, true>(a.part[at / 2], b.part[at / 2]);
+  });
 }
-inline Vector<float> zip_high(Vector<float> a, Vector<float> b) {
-  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-inline Vector<double> zip_low(Vector<double> a, Vector<double> b) {
-  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-inline Vector<double> zip_high(Vector<double> a, Vector<double> b) {
-  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+template <typename S> inline Vector<S> zip_low(const Vector<S>& a, const Vector<S>& b) { return zip_half<S, 0>(a, b); }
+template <typename S> inline Vector<S> zip_high(const Vector<S>& a, const Vector<S>& b) {
+  return zip_half<S, kRegistersOfVector>(a, b);
 }
 
 }  // namespace shardit

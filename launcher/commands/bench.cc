@@ -8,9 +8,9 @@
 
 namespace shardit {
 
-void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets) {
-  command->add_option("CONFIG", config, "Run config, protobuf text")->required();
+CLI::Option* add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets) {
   command->add_option("--set", sets, "key.path=value, overrides the config; may be repeated");
+  return command->add_option("CONFIG", config, "Run config, protobuf text")->required();
 }
 
 void add_json_flag(CLI::App* command, std::string& path) {
@@ -25,10 +25,12 @@ void write_text(const std::string& path, const std::string& text) {
 }
 
 void add_bench_command(CLI::App& app, Handler& chosen) {
-  CLI::App* command =
-      add_subcommand(app, "bench", "Measures collectives, checkpoints and scaling, in numbers that can be compared",
-                     "shardit bench comm --ranks 2");
+  CLI::App* command = add_subcommand(
+      app, "bench", "Measures ops, steps, collectives, checkpoints and scaling, in numbers that can be compared",
+      "shardit bench step configs/bench-cpu.textproto");
   command->require_subcommand(1);
+  add_bench_ops(*command, chosen);
+  add_bench_step(*command, chosen);
   add_bench_comm(*command, chosen);
   add_bench_checkpoint(*command, chosen);
   add_bench_scaling(*command, chosen);

@@ -7,12 +7,15 @@
 
 namespace shardit {
 
+void add_bench_ops(CLI::App& bench, Handler& chosen);
+void add_bench_step(CLI::App& bench, Handler& chosen);
 void add_bench_comm(CLI::App& bench, Handler& chosen);
 void add_bench_checkpoint(CLI::App& bench, Handler& chosen);
 void add_bench_scaling(CLI::App& bench, Handler& chosen);
 
-// What they share: the flags that all of them have, and results as files (IoError where that fails).
-void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets);
+// What they share: the flags that most of them have (the config, which is returned), and results as files (IoError
+// where that fails).
+CLI::Option* add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets);
 void add_json_flag(CLI::App* command, std::string& path);
 void write_text(const std::string& path, const std::string& text);
 

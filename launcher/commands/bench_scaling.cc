@@ -16,6 +16,7 @@
 #include "launcher/bench_comm.h"
 #include "launcher/commands/bench.h"
 #include "launcher/config.h"
+#include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/job.h"
 #include "launcher/machine.h"
@@ -67,8 +68,6 @@ RunConfig check_scaling(const ScalingFlags& flags, const std::vector<int>& count
   return config;
 }
 
-std::string threads_text(int threads) { return std::to_string(threads) + (threads == 1 ? " thread" : " threads"); }
-
 // What overlapping communication with computation hides, and what it leaves.
 void print_overlap(const std::vector<ScalingPoint>& points) {
   std::printf("%5s %16s %12s %12s %14s %14s\n", "ranks", "without wire ms", "step ms", "in line ms", "step / without",
@@ -81,7 +80,7 @@ void print_overlap(const std::vector<ScalingPoint>& points) {
 
 void print_points(const std::vector<ScalingPoint>& points, const ScalingFlags& flags, int threads) {
   std::printf("%s scaling of %s, %s each; medians of %d steps in %d turns, of the slowest rank\n",
-              flags.weak ? "weak" : "strong", flags.config.c_str(), threads_text(threads).c_str(), flags.steps,
+              flags.weak ? "weak" : "strong", flags.config.c_str(), format_threads(threads).c_str(), flags.steps,
               flags.turns);
   std::printf("%5s %12s %10s %10s %9s %9s %10s %9s\n", "ranks", "images/step", "images/s", "efficiency", "predicted",
               "step ms", "exposed ms", "predicted");
@@ -106,7 +105,7 @@ void finish_scaling(const ScalingFlags& flags, const RunConfig& config, const st
   const std::string name = std::filesystem::path(flags.config).stem().string();
   if (!flags.svg.empty())
     write_text(flags.svg, draw_scaling(points, (flags.weak ? "Weak scaling of " : "Strong scaling of ") + name,
-                                       threads_text(threads) + " each, medians of " + std::to_string(flags.steps) +
+                                       format_threads(threads) + " each, medians of " + std::to_string(flags.steps) +
                                            " steps in " + std::to_string(flags.turns) + " turns"));
 }
 

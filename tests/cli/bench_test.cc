@@ -176,8 +176,65 @@ TEST(BenchScaling, RefusesWhatCannotBeMeasured) {
   EXPECT_TRUE(contains(job.err, "--ranks 4: the job has 2 ranks"));
 }
 
+void expect_step_report(const Ran& ran, const std::string& path, int images) {
+  ASSERT_TRUE(succeeds(ran));
+  EXPECT_TRUE(contains(ran.out, "linear_wgrad"));
+  const Json report = json_in(path);
+  EXPECT_NEAR(report.at("images_per_s").get<double>() * report.at("step_ms").get<double>() / 1e3, images, 1e-6);
+  for (const char* key : {"mfu", "fraction_of_ceiling"}) {
+    EXPECT_GT(report.at(key), 0) << key;
+    EXPECT_LT(report.at(key), 1.5) << key;
+  }
+  EXPECT_EQ(report.size(), 6u);
+}
+
+TEST(BenchStep, IsAStepOfTheRunThatThePlanDescribes) {
+  const TestFolder folder;
+  const Words step = {tiny_config(), "--steps", "3", "--json", folder / "step.json"};
+  expect_step_report(run(bench("step", step)), folder / "step.json", 36);
+  const Json plan = Json::parse(run({"plan", tiny_config(), "--json"}).out), report = json_in(folder / "step.json");
+  EXPECT_EQ(report.at("parameters"), plan.at("parameters"));
+  EXPECT_EQ(report.at("plan_bytes"), plan.at("plans").at(0).at("peak_bytes"));
+}
+
+TEST(BenchStep, UnderMpirunCountsTheImagesOfAllRanks) {
+  const TestFolder folder;
+  const Ran ran = run(
+      bench("step", {tiny_config(), "--steps", "3", "--set", "parallel.zero_stage=2", "--json", folder / "step.json"}),
+      {.ranks = 2});
+  expect_step_report(ran, folder / "step.json", 36);
+  EXPECT_TRUE(contains(ran.out, "2 ranks of 1 thread"));
+}
+
+TEST(BenchStep, RefusesWhatCannotBeMeasured) {
+  EXPECT_TRUE(fails(run(bench("step")), 2, {"CONFIG"}));
+  EXPECT_TRUE(fails(run(bench("step", {tiny_config(), "--json", "/nowhere/step.json"})), 2, {"/nowhere"}));
+  const Ran job = run(bench("step", {tiny_config()}), {.ranks = 5});
+  EXPECT_EQ(job.code, 2);
+  EXPECT_TRUE(contains(job.err, "5 ranks do not divide"));
+}
+
+TEST(BenchOps, HoldsEveryKernelAgainstItsCost) {
+  const TestFolder folder;
+  ASSERT_TRUE(succeeds(run(bench("ops", {tiny_config(), "--times", "2", "--json", folder / "ops.json"}))));
+  const Json report = json_in(folder / "ops.json");
+  EXPECT_GT(report.at("ceilings").at("fp32_gflop_per_s"), 0);
+  EXPECT_GT(report.at("ops").size(), 50u);
+  for (const Json& op : report.at("ops")) {
+    EXPECT_NEAR(op.at("gb_per_s").get<double>() * op.at("ms").get<double>() * 1e6, op.at("bytes").get<double>(), 1);
+    EXPECT_TRUE(op.at("limit") == "flops" || op.at("limit") == "bytes");
+    EXPECT_GT(op.at("fraction_of_ceiling"), 0);
+  }
+}
+
+TEST(BenchOps, IsOfOneRank) {
+  const Ran job = run(bench("ops", {tiny_config()}), {.ranks = 2});
+  EXPECT_EQ(job.code, 2);
+  EXPECT_TRUE(contains(job.err, "start it alone"));
+}
+
 TEST(Bench, UnknownBenchmarksNameTheReal) {
-  EXPECT_TRUE(fails(run(bench("everything")), 2, {"unknown command", "comm", "checkpoint", "scaling"}));
+  EXPECT_TRUE(fails(run(bench("everything")), 2, {"unknown command", "ops", "step", "comm", "checkpoint", "scaling"}));
   EXPECT_TRUE(fails(run({"bench"}), 2, {"needs a command", "comm"}));
 }
 

@@ -96,7 +96,7 @@ TEST_P(Linear, ThreadsChangeNoBit) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Linear,
                          testing::Values(Sizes{1, 1, 1}, Sizes{5, 9, 13}, Sizes{700, 24, 20}, Sizes{64, 270, 16},
-                                         Sizes{1100, 30, 17}),
+                                         Sizes{1100, 30, 17}, Sizes{20, 1024, 30}, Sizes{20, 30, 1024}),
                          [](const auto& info) {
                            return std::to_string(info.param.rows) + "x" + std::to_string(info.param.m) + "x" +
                                   std::to_string(info.param.k);

@@ -76,6 +76,34 @@ TEST(Vector, SumsAndMaximaTakeEveryLane) {
   }
 }
 
+TEST(Vector, KeepsTheLanesThatAreAskedFor) {
+  float lanes[16];
+  for (int l = 0; l < 16; ++l) lanes[l] = static_cast<float>(l + 1);
+  for (int n = 0; n <= 16; ++n) {
+    const Vector<float> first = first_lanes(load(lanes), n), over = where_positive(load(lanes) - float(n), load(lanes));
+    for (int l = 0; l < 16; ++l) {
+      EXPECT_EQ(first[l], l < n ? lanes[l] : 0);
+      EXPECT_EQ(over[l], l + 1 > n ? lanes[l] : 0);
+    }
+  }
+}
+
+template <typename S> void expect_zipped_halves() {
+  constexpr int kLanes = kVectorLanes<S>;
+  S a[kLanes], b[kLanes];
+  for (int l = 0; l < kLanes; ++l) a[l] = static_cast<S>(l), b[l] = static_cast<S>(100 + l);
+  const Vector<S> low = zip_low(load(a), load(b)), high = zip_high(load(a), load(b));
+  for (int l = 0; l < kLanes; ++l) {
+    EXPECT_EQ(low[l], (l % 2 ? b : a)[l / 2]);
+    EXPECT_EQ(high[l], (l % 2 ? b : a)[kLanes / 2 + l / 2]);
+  }
+}
+
+TEST(Vector, ZipsHalves) {
+  expect_zipped_halves<float>();
+  expect_zipped_halves<double>();
+}
+
 TEST(Math, LogIsGoodToSinglePrecision) {
   const Philox philox(6, Purpose::kSynthetic);
   for (uint64_t i = 0; i < 10000; ++i) {
