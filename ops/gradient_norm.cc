@@ -59,7 +59,7 @@ void square_sum_cpu(const KernelArgs& k) {
 double norm_of(const Limbs& limbs) { return limbs.finite() ? std::sqrt(limbs.value()) : std::nan(""); }
 
 void gradient_norm_cpu(const KernelArgs& k) {
-  const NormAttrs& a = k.attr<NormAttrs>();
+  const GradientNormAttrs& a = k.attr<GradientNormAttrs>();
   const auto* limbs = k.in[0].as<int64_t>();
   const int64_t shards = k.in[0].numel() / (kLimbs + 1) / a.units;
   Limbs all;
@@ -77,7 +77,7 @@ void gradient_norm_cpu(const KernelArgs& k) {
 }
 
 std::vector<Type> gradient_norm_shape(const NodeTypes& n) {
-  const int64_t units = n.attr<NormAttrs>().units;
+  const int64_t units = n.attr<GradientNormAttrs>().units;
   const Type& limbs = n.in[0];
   REQUIRE(units > 0, "needs the sums of at least one unit");
   REQUIRE(limbs.dtype == DType::kI64 && limbs.shape.rank() == 1 && limbs.shape[0] > 0 &&
@@ -147,7 +147,7 @@ const OpCard gradient_norm_card = {
 Value square_sum(Value flat) { return flat.graph->add1(square_sum_card, {flat}); }
 
 std::vector<Value> gradient_norm(Value limbs, int64_t units, double clip) {
-  auto attrs = std::make_shared<NormAttrs>();
+  auto attrs = std::make_shared<GradientNormAttrs>();
   attrs->units = units;
   attrs->clip = clip;
   return limbs.graph->add(gradient_norm_card, {limbs}, attrs);

@@ -94,7 +94,7 @@ void square_sum_cuda(const KernelArgs& k, void* stream) {
 }
 
 void gradient_norm_cuda(const KernelArgs& k, void* stream) {
-  const NormAttrs& a = k.attr<NormAttrs>();
+  const GradientNormAttrs& a = k.attr<GradientNormAttrs>();
   const int64_t shards = k.in[0].numel() / (kLimbs + 1) / a.units;
   launch(gradient_norm_kernel, 1, kThreads, 0, stream, k.in[0].as<Limbs>(), shards, a.units, a.clip,
          k.out[0].as<double>(), k.out[1].as<double>());

@@ -46,7 +46,7 @@ struct Limbs {
   }
 };
 
-struct NormAttrs : Attrs {
+struct GradientNormAttrs : Attrs {
   int64_t units = 1;  // whose limbs follow each other, once for each shard
   double clip = 0;
   std::string text() const override { return std::to_string(units) + " units, clip " + text_of(clip); }
