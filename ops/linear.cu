@@ -9,6 +9,7 @@ namespace shardit {
 
 void gelu_cuda(const KernelArgs& k, void* stream);
 void gelu_grad_cuda(const KernelArgs& k, void* stream);
+void sum_leading_cuda(const KernelArgs& k, void* stream);
 
 namespace {
 
@@ -75,6 +76,12 @@ void linear_dgrad_gelu_cuda(const KernelArgs& k, void* stream) {
   product.plain.run({dy, w, nullptr, k.out[0].data}, k.workspace, stream);
   const TensorRef in[] = {k.in[2], k.out[0]};
   gelu_grad_cuda({.in = in, .out = {&k.out[0], 1}}, stream);
+}
+
+// in = (dy, x), out = (dw, db). The library's BGRADB makes the product as much slower as the sums take by themselves.
+void linear_wgrad_bias_cuda(const KernelArgs& k, void* stream) {
+  linear_cuda(k, stream);
+  sum_leading_cuda({.in = {&k.in[0], 1}, .out = {&k.out[1], 1}, .workspace = k.workspace}, stream);
 }
 
 }  // namespace shardit

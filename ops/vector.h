@@ -67,6 +67,14 @@ template <typename S, typename T> inline void store_part(T* p, Vector<S> v, int6
   for (int64_t i = 0; i < n; ++i) p[i] = T(v[i]);
 }
 
+// `lanes` elements at p, zeros after them.
+template <typename S, typename T> Vector<S> load_lanes(const T* p, int64_t lanes) {
+  return lanes == kVectorLanes<S> ? load(p) : load_part<S>(p, lanes);
+}
+template <typename S, typename T> void store_lanes(T* p, Vector<S> v, int64_t lanes) {
+  lanes == kVectorLanes<S> ? store(p, v) : store_part<S>(p, v, lanes);
+}
+
 // a * b + c, rounded once.
 inline Vector<float> fma(Vector<float> a, Vector<float> b, Vector<float> c) {
 #if defined(__AVX512F__)

@@ -38,6 +38,7 @@ const std::map<std::string, Tolerance> kTolerances = {
     // sums along k in another order
     {"linear_dgrad", {2e-6}},
     {"linear_wgrad", {2e-6}},
+    {"linear_wgrad_bias", {2e-6}},
     // the same, and what GELU or its slope makes of a neighbour of a bf16 number, or of one that was not rounded: up to
     // 1.13 steps of 2^-8
     {"linear_gelu", {3e-6, 5e-3}},

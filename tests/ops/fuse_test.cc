@@ -7,6 +7,7 @@
 #include "ops/cast.h"
 #include "ops/differentiate.h"
 #include "tests/ops/case.h"
+#include "tests/ops/sample_graph.h"
 
 namespace shardit {
 namespace {
@@ -99,18 +100,40 @@ TEST(Fuse, DoesNotFuseWhatIsReadBeforeTheRoot) {
   EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
 }
 
-TEST(Fuse, DoesNotFuseAcrossUnitsOrPasses) {
-  for (const bool other_unit : {true, false}) {
-    Graph g;
-    const auto in = [&](const char* name, Shape shape) {
-      return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
-    };
-    const Value z = linear(in("x", {5, 12}), in("w", {7, 12}), in("b", {7}));
-    if (!other_unit) g.set_backward(true);
-    const auto unit = other_unit ? g.unit_scope("next") : g.scope("same");
-    g.name_output(gelu(z), "y");
-    EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
-  }
+TEST(Fuse, DoesNotFuseAcrossPasses) {
+  Graph g;
+  const auto in = [&](const char* name, Shape shape) {
+    return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+  };
+  const Value z = linear(in("x", {5, 12}), in("w", {7, 12}), in("b", {7}));
+  g.set_backward(true);
+  g.name_output(gelu(z), "y");
+  EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
+}
+
+TEST(Fuse, TheGradientOfABiasIsTakenWithItsWeights) {
+  Mlp mlp;
+  const Value target = input(mlp.graph, "target", {DType::kF32, {5, 9}}, BufferClass::kActivations);
+  const Value total = weighted_sum(mean_squared_error(mlp.y, target), 1);
+  const std::vector<Value> d = differentiate(mlp.graph, total, {mlp.w, mlp.b, mlp.v});
+  mlp.graph.name_output(d[0], "dw"), mlp.graph.name_output(d[1], "db"), mlp.graph.name_output(d[2], "dv");
+  const Graph fused = fuse(mlp.graph);
+  EXPECT_EQ(find_violation(fused), "");
+  EXPECT_EQ(count(fused, linear_wgrad_bias_card), 1);
+  EXPECT_EQ(count(fused, sum_leading_card), 0);
+  EXPECT_EQ(count(fused, linear_wgrad_card), 1) << "the second layer has no bias";
+  EXPECT_EQ(fused.producer(fused.outputs().at("db")).in, fused.producer(fused.outputs().at("dw")).in);
+}
+
+TEST(Fuse, ASumOverOtherAxesIsNoGradientOfABias) {
+  Graph g;
+  const auto in = [&](const char* name, Shape shape) {
+    return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+  };
+  const Value dy = in("dy", {5, 3, 4});
+  g.name_output(linear_wgrad(dy, in("x", {5, 3, 2}), {4, 2}), "dw");
+  g.name_output(sum_leading(dy, {3, 4}), "d");
+  EXPECT_EQ(count(fuse(g), linear_wgrad_bias_card), 0);
 }
 
 // Whatever the pass replaces, it replaces by the same bits, in every precision: the promise of ops/fuse.h.
@@ -121,8 +144,9 @@ TEST(Fuse, EveryFusedCardGivesTheBitsOfItsExpansion) {
     for (const DType compute : {DType::kF32, DType::kBF16}) {
       Case apart;
       std::vector<Value> in;
-      for (size_t k = 0; k < sample.in.size(); ++k) in.push_back(apart.in("in" + std::to_string(k), sample.in[k]));
-      const std::vector<Value> out = card->expand(in, nullptr);
+      for (size_t k = 0; k < sample.in.size(); ++k)
+        in.push_back(residual_stream(apart.in("in" + std::to_string(k), sample.in[k])));
+      const std::vector<Value> out = card->expand(in, attrs_of(*card, sample).get());
       for (size_t k = 0; k < out.size(); ++k) apart.out("out" + std::to_string(k), out[k]);
       apart.graph = apply_precision(apart.graph, {.compute = compute, .residual = compute});
       Case fused;
