@@ -96,6 +96,11 @@ std::vector<Value> linear_gelu(Value x, Value w, Value b);
 Value linear_dgrad_gelu(Value dy, Value w, Value z);  // gelu_grad(z, linear_dgrad(dy, w))
 // linear_wgrad(dy, x, shape) and the sum of dy's rows (M): the gradients of a weight and its bias.
 std::vector<Value> linear_wgrad_bias(Value dy, Value x, Shape shape);
+// s = x + y, y perhaps broadcast, and layer_norm(s): s, normalised, mean, rstd.
+std::vector<Value> add_layer_norm(Value x, Value y, double epsilon);
+// layer_norm_grad(dy, x, mean, rstd) + g; and that sum again, rounded to `dtype`.
+Value layer_norm_grad_add(Value dy, Value x, Value mean, Value rstd, Value g);
+std::vector<Value> layer_norm_grad_add_cast(Value dy, Value x, Value mean, Value rstd, Value g, DType dtype);
 
 // ---- keyed draws: `ids` (B) are global sample numbers ------------------------------------------------------------
 
