@@ -18,13 +18,6 @@ struct SumAttrs : Attrs {
   std::string text() const override { return shape.str(); }
 };
 
-bool is_suffix(const Shape& suffix, const Shape& shape) {
-  if (suffix.rank() > shape.rank()) return false;
-  for (int i = 1; i <= suffix.rank(); ++i)
-    if (suffix[-i] != shape[-i]) return false;
-  return true;
-}
-
 void add_broadcast(const KernelArgs& k) {
   visit_real(k.in[0].dtype(), k.in[1].dtype(), k.out[0].dtype(), [&](auto ta, auto tb, auto ty) {
     using A = decltype(ta);
@@ -49,10 +42,7 @@ void add_cpu(const KernelArgs& k) {
 
 using sum_leading_order::kRows;
 
-int64_t sum_workspace(const NodeTypes& n) {
-  const int64_t inner = n.out[0].shape.numel(), rows = n.in[0].shape.numel() / std::max<int64_t>(inner, 1);
-  return tile_count(rows, kRows) * inner * static_cast<int64_t>(n.in[0].dtype == DType::kF64 ? 8 : 4);
-}
+int64_t sum_workspace(const NodeTypes& n) { return sum_leading_order::workspace(n.in[0], n.out[0].shape.numel()); }
 
 void sum_leading_cpu(const KernelArgs& k) {
   visit_real(k.in[0].dtype(), k.out[0].dtype(), [&](auto tx, auto ty) {
@@ -127,7 +117,7 @@ const OpCard sum_leading_card = {
         [](const NodeTypes& n) {
           return Cost{.flops = static_cast<double>(n.in[0].shape.numel()), .bytes = streamed(n)};
         },
-    .in_roles = {Role::kAny},
+    .in_roles = {Role::kCompute},
     .out_roles = {Role::kWeightGradient},
     .cpu = sum_leading_cpu,
     .cuda = sum_leading_cuda,

@@ -13,22 +13,22 @@ struct Sum {
 using sum_leading_order::kRows;
 constexpr int kThreads = 64;
 
-// partial[block][column] = the sum over the block's rows. A thread has one column pack.
-template <int V, typename X>
-__global__ void __launch_bounds__(kThreads) sum_rows(const X* x, float* partial, int64_t rows, int64_t columns) {
+// sums[block][column] = the sum over the block's rows. A thread has one column pack.
+template <int V, typename X, typename Y>
+__global__ void __launch_bounds__(kThreads) sum_rows(const X* x, Y* sums, int64_t rows, int64_t columns) {
   const int64_t pack = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (pack >= columns / V) return;
   const int64_t first = blockIdx.y * kRows, end = first + kRows < rows ? first + kRows : rows;
   float sum[V] = {};
-#pragma unroll 8
+#pragma unroll 16
   for (int64_t r = first; r < end; ++r) {
     const device::Pack<X, V> row = device::load<V>(x + r * columns, pack);
 #pragma unroll
     for (int j = 0; j < V; ++j) sum[j] += row[j];
   }
-  float* to = partial + int64_t{blockIdx.y} * columns + pack * V;
+  Y* to = sums + int64_t{blockIdx.y} * columns + pack * V;
 #pragma unroll
-  for (int j = 0; j < V; ++j) to[j] = sum[j];
+  for (int j = 0; j < V; ++j) to[j] = Y(sum[j]);
 }
 
 // y[column] = the partial sums in their order. A block has 32 columns: all its threads fetch, a stage ahead, what one
@@ -82,16 +82,20 @@ void add_cuda(const KernelArgs& k, void* stream) {
 
 void sum_leading_cuda(const KernelArgs& k, void* stream) {
   const int64_t columns = k.out[0].numel(), rows = k.in[0].numel() / columns, blocks = device::blocks_for(rows, kRows);
-  auto* partial = reinterpret_cast<float*>(k.workspace);
   CHECK_LE(blocks, 65535) << "sum_leading: a sum over " << rows << " rows";
-  device::visit(k.in[0].dtype(), [&]<typename X>(X) {
-    device::visit_pack<X>({columns}, {k.in[0].data}, [&](auto v) {
-      launch(sum_rows<v, X>,
-             dim3(static_cast<unsigned>(device::blocks_for(columns / v, kThreads)), static_cast<unsigned>(blocks)),
-             kThreads, 0, stream, k.in[0].as<X>(), partial, rows, columns);
+  const auto sum_rows_to = [&]<typename Y>(Y* sums) {
+    device::visit(k.in[0].dtype(), [&]<typename X>(X) {
+      device::visit_pack<X>({columns}, {k.in[0].data}, [&](auto v) {
+        launch(sum_rows<v, X, Y>,
+               dim3(static_cast<unsigned>(device::blocks_for(columns / v, kThreads)), static_cast<unsigned>(blocks)),
+               kThreads, 0, stream, k.in[0].as<X>(), sums, rows, columns);
+      });
     });
-  });
+  };
+  auto* partial = reinterpret_cast<float*>(k.workspace);
+  if (blocks > 1) sum_rows_to(partial);
   device::visit(k.out[0].dtype(), [&]<typename Y>(Y) {
+    if (blocks == 1) return sum_rows_to(k.out[0].as<Y>());
     launch(sum_blocks<Y>, static_cast<unsigned>(device::blocks_for(columns, kColumns)), kColumns * kFetchers, 0, stream,
            partial, k.out[0].as<Y>(), blocks, columns);
   });

@@ -82,11 +82,6 @@ class Caster {
   std::map<std::pair<int, DType>, int> casts_;
 };
 
-struct CastAttrs : Attrs {
-  DType dtype = DType::kF32;
-  std::string text() const override { return name_of(dtype); }
-};
-
 // The one kernel that mixes fp64 with the others: sampler states are fp64, networks are not.
 void cast_cpu(const KernelArgs& k) {
   visit_real(k.in[0].dtype(), [&]<typename X>(X) {

@@ -1,6 +1,8 @@
 // The precision of a run: one table from roles to types, and the pass that applies it (docs/precision.md).
 #pragma once
 
+#include <string>
+
 #include "core/graph.h"
 #include "core/op_card.h"
 
@@ -12,6 +14,12 @@ struct Precision {
   DType reduce = DType::kF32;    // a micro-batch's weight gradient before it is folded
 
   DType of(Role role, DType as_built) const;
+};
+
+// Of the op cast.
+struct CastAttrs : Attrs {
+  DType dtype = DType::kF32;
+  std::string text() const override { return name_of(dtype); }
 };
 
 // Rebuilds the graph with every value in the type of its role, inserting `cast` nodes where a consumer wants another

@@ -36,9 +36,17 @@ cudaDataType_t library_type(DType dtype) {
   return dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF;
 }
 
-constexpr uint32_t kWideAlignment = 16;  // bytes: the widest access of any kernel
-
-bool fits(const void* p, uint32_t alignment) { return reinterpret_cast<uintptr_t>(p) % alignment == 0; }
+cublasLtEpilogue_t library_epilogue(const Product& p) {
+  switch (p.epilogue) {
+    case Epilogue::kNone:
+      return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    case Epilogue::kGelu:
+      return p.bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    case Epilogue::kGeluGrad:
+      return CUBLASLT_EPILOGUE_DGELU;
+  }
+  LOG(FATAL) << "no such epilogue";
+}
 
 }  // namespace
 
@@ -47,14 +55,14 @@ struct DeviceProduct::Call {
   ColumnMajorProduct blas;
   cublasLtHandle_t handle;
   mutable cublasLtMatrixLayoutOpaque_t left, right, d;  // the library only reads them, but does not say so
-  cublasLtMatmulAlgo_t wide, narrow;  // for operands aligned to kWideAlignment, and to their elements only
+  cublasLtMatmulAlgo_t wide, narrow;  // for operands aligned to kWideAlignment; to their elements, without epilogue
 
   explicit Call(const Product& p) : product(p), blas(column_major(p)), handle(library(p)) {
     init(left, blas.left);
     init(right, blas.right);
     init(d, blas.d);
     wide = choose(kWideAlignment);
-    narrow = choose(0);
+    if (product.epilogue == Epilogue::kNone) narrow = choose(0);
   }
 
   void check(cublasStatus_t status, const char* call) const { check_library(status, product, call); }
@@ -65,7 +73,7 @@ struct DeviceProduct::Call {
           "cublasLtMatrixLayoutInit");
   }
 
-  void init(cublasLtMatmulDescOpaque_t& operation, const void* bias) const {
+  void init(cublasLtMatmulDescOpaque_t& operation, const void* bias, const void* aside) const {
     check(cublasLtMatmulDescInit(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescInit");
     const auto set = [&](cublasLtMatmulDescAttributes_t attribute, auto value) {
       check(cublasLtMatmulDescSetAttribute(&operation, attribute, &value, sizeof value),
@@ -73,10 +81,15 @@ struct DeviceProduct::Call {
     };
     set(CUBLASLT_MATMUL_DESC_TRANSA, blas.left.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, blas.right.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (!product.bias) return;
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_type(product.b.dtype));
-    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, library_epilogue(product));
+    if (product.bias) {
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_type(product.b.dtype));
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    }
+    if (product.epilogue != Epilogue::kNone) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aside);
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, product.c.row_stride);
+    }
   }
 
   // What the library may choose from: `alignment` in bytes, 0 for that of each operand's elements.
@@ -115,8 +128,9 @@ struct DeviceProduct::Call {
     int count = 0;
     cublasLtMatmulDescOpaque_t operation;
     cublasLtMatmulPreferenceOpaque_t preference;
-    // An address stands for the bias, which the library wants to see; it is not read.
-    init(operation, reinterpret_cast<const void*>(alignment ? alignment : size_of(product.b.dtype)));
+    // An address stands for what the library wants to see, but does not read.
+    const auto* address = reinterpret_cast<const void*>(alignment ? alignment : size_of(product.b.dtype));
+    init(operation, address, address);
     init(preference, alignment);
     check(cublasLtMatmulAlgoGetHeuristic(handle, &operation, &left, &right, &d, &d, &preference, kAnswers, answers,
                                          &count),
@@ -128,14 +142,15 @@ struct DeviceProduct::Call {
                       (alignment ? std::to_string(alignment) + " bytes" : "their elements"));
   }
 
-  void run(const void* a, const void* b, const void* bias, void* c, std::byte* workspace, void* stream) const {
-    bool is_wide = true;
-    for (const void* p : {a, b, bias, static_cast<const void*>(c)}) is_wide = is_wide && fits(p, kWideAlignment);
+  void run(const ProductOperands& o, std::byte* workspace, void* stream) const {
+    const bool wide_operands = is_wide(o);
+    CHECK(wide_operands || product.epilogue == Epilogue::kNone) << text_of(product) << ": not aligned";
     cublasLtMatmulDescOpaque_t operation;
-    init(operation, bias);
+    init(operation, o.bias, o.aside);
     const float one = 1, zero = 0;
-    check(cublasLtMatmul(handle, &operation, &one, b, &left, a, &right, &zero, c, &d, c, &d, is_wide ? &wide : &narrow,
-                         workspace, static_cast<size_t>(kProductWorkspaceBytes), static_cast<cudaStream_t>(stream)),
+    check(cublasLtMatmul(handle, &operation, &one, o.b, &left, o.a, &right, &zero, o.c, &d, o.c, &d,
+                         wide_operands ? &wide : &narrow, workspace, static_cast<size_t>(kProductWorkspaceBytes),
+                         static_cast<cudaStream_t>(stream)),
           "cublasLtMatmul");
   }
 };
@@ -143,12 +158,12 @@ struct DeviceProduct::Call {
 DeviceProduct::DeviceProduct(const Product& product) : call_(std::make_unique<Call>(product)) {}
 DeviceProduct::~DeviceProduct() = default;
 
-void DeviceProduct::run(const void* a, const void* b, const void* bias, void* c, std::byte* workspace,
-                        void* stream) const {
+void DeviceProduct::run(const ProductOperands& operands, std::byte* workspace, void* stream) const {
   constexpr uint32_t kScratchAlignment = 256;
-  CHECK(fits(workspace, kScratchAlignment)) << "the scratch of a product is not aligned";
-  CHECK_EQ(bias != nullptr, call_->product.bias) << text_of(call_->product);
-  call_->run(a, b, bias, c, workspace, stream);
+  CHECK_EQ(reinterpret_cast<uintptr_t>(workspace) % kScratchAlignment, 0U) << "the scratch of a product is not aligned";
+  CHECK_EQ(operands.bias != nullptr, call_->product.bias) << text_of(call_->product);
+  CHECK_EQ(operands.aside != nullptr, call_->product.epilogue != Epilogue::kNone) << text_of(call_->product);
+  call_->run(operands, workspace, stream);
 }
 
 }  // namespace shardit

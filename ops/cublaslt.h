@@ -5,6 +5,7 @@
 // would not give the same bits every time are not eligible. fp32 and bf16 operands, sums in fp32, no TF32.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "core/op_card.h"
@@ -16,14 +17,37 @@ namespace shardit {
 inline constexpr int64_t kProductWorkspaceBytes = int64_t{32} << 20;
 inline int64_t device_product_workspace(const NodeTypes&) { return kProductWorkspaceBytes; }
 
+// What a product reads and writes. The bias is null where it has none, `aside` where it has no epilogue.
+struct ProductOperands {
+  const void *a, *b, *bias;
+  void* c;
+  void* aside = nullptr;
+};
+
+// The widest access of any of the library's kernels, and what its epilogues ask of every address and row.
+inline constexpr int64_t kWideAlignment = 16;  // bytes
+
+inline bool is_wide(const ProductOperands& operands) {
+  const auto fits = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % kWideAlignment == 0; };
+  return fits(operands.a) && fits(operands.b) && fits(operands.bias) && fits(operands.c) && fits(operands.aside);
+}
+
+// Whether the library may be given an epilogue for this product: bf16, for fp32 its GELU is not exact enough.
+inline bool takes_epilogue(const Product& p) {
+  const auto fits = [](const MatrixLayout& m) {
+    return std::max(m.row_stride, m.column_stride) * static_cast<int64_t>(size_of(m.dtype)) % kWideAlignment == 0;
+  };
+  return p.a.dtype == DType::kBF16 && fits(p.a) && fits(p.b) && fits(p.c);
+}
+
 class DeviceProduct : public Prepared {
  public:
   explicit DeviceProduct(const Product& product);  // on the current device; throws DeviceError
   ~DeviceProduct() override;
 
-  // c = a b, plus the bias if the product has one. Addresses need no alignment beyond their elements', except the
-  // scratch's of 256 bytes. Throws DeviceError if the call is refused.
-  void run(const void* a, const void* b, const void* bias, void* c, std::byte* workspace, void* stream) const;
+  // c = a b, plus the bias if the product has one. The scratch is aligned to 256 bytes, other addresses to their
+  // elements, those of a product with an epilogue to kWideAlignment. Throws DeviceError if the call is refused.
+  void run(const ProductOperands& operands, std::byte* workspace, void* stream) const;
 
  private:
   struct Call;

@@ -91,6 +91,13 @@ template <typename F> void map_elements2(const KernelArgs& k, F&& f) {
 #define DEVICE_PREPARE(name) [[gnu::weak]] std::unique_ptr<Prepared> name(const NodeTypes& n)
 
 // Shape rules and costs that many cards share.
+inline bool is_suffix(const Shape& suffix, const Shape& shape) {
+  if (suffix.rank() > shape.rank()) return false;
+  for (int i = 1; i <= suffix.rank(); ++i)
+    if (suffix[-i] != shape[-i]) return false;
+  return true;
+}
+
 inline std::vector<Type> same_as_first(const NodeTypes& n) { return {n.in[0]}; }
 template <int kFlopsPerElement> Cost pointwise_cost(const NodeTypes& n) {
   return {.flops = kFlopsPerElement * static_cast<double>(n.out[0].shape.numel()), .bytes = streamed(n)};

@@ -4,9 +4,8 @@
 #include "ops/layer_norm.h"
 
 #include "core/error.h"
-#include "ops/kernel.h"
+#include "ops/layer_norm_rows.h"
 #include "ops/ops.h"
-#include "ops/vector.h"
 
 namespace shardit {
 
@@ -15,107 +14,29 @@ DEVICE_KERNEL(layer_norm_grad_cuda);
 
 namespace {
 
-// The sum over i < n of term(i), where term gives a vector of lanes i, i + 1, …: whole vectors in two alternating
-// sums, then the rest, then over the lanes.
-template <typename S, typename F> S sum_of(int64_t n, F&& term) {
-  constexpr int64_t kStep = kVectorLanes<S>;
-  Vector<S> even{}, odd{};
-  int64_t i = 0;
-  for (; i + 2 * kStep <= n; i += 2 * kStep) {
-    even += term(i, kStep);
-    odd += term(i + kStep, kStep);
-  }
-  for (; i < n; i += kStep) even += term(i, std::min(kStep, n - i));
-  return sum(even + odd);
-}
-
-// `lanes` elements from p, zeros after them.
-template <typename S, typename T> Vector<S> lanes_at(const T* p, int64_t lanes) {
-  return lanes == kVectorLanes<S> ? load(p) : load_part<S>(p, lanes);
-}
-
-template <typename S, typename F, typename T> void write_row(T* y, int64_t n, F&& value) {
-  constexpr int64_t kStep = kVectorLanes<S>;
-  int64_t i = 0;
-  for (; i + kStep <= n; i += kStep) store(y + i, value(i, kStep));
-  if (i < n) store_part<S>(y + i, value(i, n - i), n - i);
-}
-
-constexpr int64_t kTileElements = 32768;
-
-int64_t rows_per_tile(int64_t columns) { return std::max<int64_t>(1, kTileElements / std::max<int64_t>(columns, 1)); }
-
-// Rows go through each pass in groups: a row's sum, division and root are one chain of latencies, and the chains of
-// several rows overlap. A group stays in the first-level cache.
-constexpr int64_t kGroup = 4;
+using namespace layer_norm_rows;
 
 void layer_norm_cpu(const KernelArgs& k) {
-  visit_real(k.in[0].dtype(), k.out[0].dtype(), [&](auto tx, auto ty) {
-    using X = decltype(tx);
-    using Y = decltype(ty);
+  visit_real(k.in[0].dtype(), k.out[0].dtype(), [&]<typename X, typename Y>(X, Y) {
     using S = Accum<X>;
-    const int64_t columns = k.in[0].shape()[-1], rows = k.in[0].numel() / columns, grain = rows_per_tile(columns);
+    const int64_t columns = k.in[0].shape()[-1], rows = k.in[0].numel() / columns;
     const S epsilon = static_cast<S>(k.attr<NormAttrs>().epsilon);
-    k.pool->run(tile_count(rows, grain), [&](int64_t t, int) {
-      const Tile tile = tile_at(rows, grain, t);
-      for (int64_t first = tile.begin; first < tile.end; first += kGroup) {
-        const int64_t count = std::min(kGroup, tile.end - first);
-        const X* x = k.in[0].as<X>() + first * columns;
-        Y* y = k.out[0].as<Y>() + first * columns;
-        S *mean = k.out[1].as<S>() + first, *rstd = k.out[2].as<S>() + first;
-        for (int64_t r = 0; r < count; ++r)
-          mean[r] =
-              sum_of<S>(columns, [row = x + r * columns](int64_t i, int64_t n) { return lanes_at<S>(row + i, n); }) /
-              static_cast<S>(columns);
-        for (int64_t r = 0; r < count; ++r) {
-          const S squares = sum_of<S>(columns, [row = x + r * columns, mean = mean[r]](int64_t i, int64_t n) {
-            const Vector<S> d = (n == kVectorLanes<S> ? load(row + i) : load_part<S>(row + i, n, mean)) - mean;
-            return d * d;
-          });
-          rstd[r] = S(1) / std::sqrt(squares / static_cast<S>(columns) + epsilon);
-        }
-        for (int64_t r = 0; r < count; ++r)
-          write_row<S>(y + r * columns, columns,
-                       [row = x + r * columns, mean = mean[r], rstd = rstd[r]](int64_t i, int64_t n) {
-                         return (lanes_at<S>(row + i, n) - mean) * rstd;
-                       });
-      }
+    for_groups(*k.pool, rows, columns, [&](int64_t first, int64_t count) {
+      normalize(count, columns, k.in[0].as<X>() + first * columns, k.out[0].as<Y>() + first * columns,
+                k.out[1].as<S>() + first, k.out[2].as<S>() + first, epsilon);
     });
   });
 }
 
 void layer_norm_grad_cpu(const KernelArgs& k) {
-  visit_real(k.in[0].dtype(), k.in[1].dtype(), k.out[0].dtype(), [&](auto td, auto tx, auto tdx) {
-    using D = decltype(td);
-    using X = decltype(tx);
-    using DX = decltype(tdx);
+  visit_real(k.in[0].dtype(), k.in[1].dtype(), k.out[0].dtype(), [&]<typename D, typename X, typename DX>(D, X, DX) {
     using S = Accum<X>;
-    const int64_t columns = k.in[1].shape()[-1], rows = k.in[1].numel() / columns, grain = rows_per_tile(columns);
-    k.pool->run(tile_count(rows, grain), [&](int64_t t, int) {
-      const Tile tile = tile_at(rows, grain, t);
-      for (int64_t first = tile.begin; first < tile.end; first += kGroup) {
-        const int64_t count = std::min(kGroup, tile.end - first);
-        const D* dy = k.in[0].as<D>() + first * columns;
-        const X* x = k.in[1].as<X>() + first * columns;
-        DX* dx = k.out[0].as<DX>() + first * columns;
-        const S *mean = k.in[2].as<S>() + first, *rstd = k.in[3].as<S>() + first;
-        S a[kGroup], b[kGroup];
-        for (int64_t r = 0; r < count; ++r) {
-          const D* d = dy + r * columns;
-          const S sum = sum_of<S>(columns, [d](int64_t i, int64_t n) { return lanes_at<S>(d + i, n); });
-          const S product = sum_of<S>(columns, [d, row = x + r * columns, mean = mean[r]](int64_t i, int64_t n) {
-            return lanes_at<S>(d + i, n) * (lanes_at<S>(row + i, n) - mean);
-          });
-          a[r] = sum / static_cast<S>(columns);
-          b[r] = rstd[r] * rstd[r] * (product / static_cast<S>(columns));
-        }
-        for (int64_t r = 0; r < count; ++r)
-          write_row<S>(dx + r * columns, columns,
-                       [d = dy + r * columns, row = x + r * columns, mean = mean[r], rstd = rstd[r], a = a[r],
-                        b = b[r]](int64_t i, int64_t n) {
-                         return rstd * (lanes_at<S>(d + i, n) - a - (lanes_at<S>(row + i, n) - mean) * b);
-                       });
-      }
+    const int64_t columns = k.in[1].shape()[-1], rows = k.in[1].numel() / columns;
+    for_groups(*k.pool, rows, columns, [&](int64_t first, int64_t count) {
+      DX* to = k.out[0].as<DX>() + first * columns;
+      differentiate(count, columns, k.in[0].as<D>() + first * columns, k.in[1].as<X>() + first * columns,
+                    k.in[2].as<S>() + first, k.in[3].as<S>() + first,
+                    [&](int64_t r, auto&& dx) { write_row<S>(to + r * columns, columns, dx); });
     });
   });
 }

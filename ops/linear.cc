@@ -25,11 +25,6 @@ int64_t rows_of(const Shape& x) { return x.numel() / std::max<int64_t>(x[-1], 1)
 MatrixLayout row_major(DType dtype, int64_t columns) { return {dtype, columns, 1}; }
 MatrixLayout transposed(DType dtype, int64_t rows) { return {dtype, 1, rows}; }
 
-struct WeightAttrs : Attrs {
-  Shape shape;
-  std::string text() const override { return shape.str(); }
-};
-
 // Tiles of dw. The library transposes its slice of dy and repacks all of x for every tile: few and large tiles are
 // better for each call, an even number of them balances two threads.
 Grain wgrad_grain(const Product& p) {
@@ -37,24 +32,9 @@ Grain wgrad_grain(const Product& p) {
   return {rounded_up(tile_count(p.m, tiles), 16), p.n};
 }
 
-TiledProduct tiled_linear(const NodeTypes& n) {
+Tiling linear_tiling(const NodeTypes& n) {
   const Product p = linear_product(n, n.out[0].dtype);
-  return TiledProduct(p, row_grain(p.m, p.n));
-}
-TiledProduct tiled_dgrad(const NodeTypes& n) {
-  const Product p = linear_dgrad_product(n, n.out[0].dtype);
-  return TiledProduct(p, row_grain(p.m, p.n));
-}
-TiledProduct tiled_wgrad(const NodeTypes& n) {
-  const Product p = linear_wgrad_product(n);
-  return TiledProduct(p, wgrad_grain(p));
-}
-
-template <TiledProduct (*kTiled)(const NodeTypes&)> std::unique_ptr<Prepared> prepare(const NodeTypes& n) {
-  return std::unique_ptr<Prepared>(new TiledProduct(kTiled(n)));
-}
-template <TiledProduct (*kTiled)(const NodeTypes&)> int64_t workspace(const NodeTypes& n, int threads) {
-  return threads * kTiled(n).scratch_bytes();
+  return {p, row_grain(p.m, p.n)};
 }
 
 void product_cpu(const KernelArgs& k) {
@@ -63,16 +43,6 @@ void product_cpu(const KernelArgs& k) {
   k.pool->run(product.tiles(), [&](int64_t t, int thread) {
     product.run(t, k.in[0].data, k.in[1].data, bias, k.out[0].data, scratch_of(k, product, thread));
   });
-}
-
-std::vector<Type> wgrad_shape(const NodeTypes& n) {
-  const Shape &dy = n.in_shape(0), &x = n.in_shape(1), &w = n.attr<WeightAttrs>().shape;
-  REQUIRE(dy.rank() > 0 && x.rank() > 0 && rows_of(dy) == rows_of(x),
-          "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " have another number of rows");
-  REQUIRE(w.numel() == dy[-1] * x[-1], "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " give " +
-                                           std::to_string(dy[-1] * x[-1]) + " elements, the weight " + w.str() +
-                                           " has " + std::to_string(w.numel()));
-  return {n.real_of(w)};
 }
 
 Cost product_cost(const NodeTypes& n) { return {.matmul_flops = linear_flops(n), .bytes = streamed(n)}; }
@@ -151,8 +121,31 @@ Shape linear_dgrad_shape(const NodeTypes& n) {
   return dy.with(-1, in_features(w));
 }
 
+Shape linear_wgrad_shape(const NodeTypes& n) {
+  const Shape &dy = n.in_shape(0), &x = n.in_shape(1), &w = n.attr<WeightAttrs>().shape;
+  REQUIRE(dy.rank() > 0 && x.rank() > 0 && rows_of(dy) == rows_of(x),
+          "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " have another number of rows");
+  REQUIRE(w.numel() == dy[-1] * x[-1], "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " give " +
+                                           std::to_string(dy[-1] * x[-1]) + " elements, the weight " + w.str() +
+                                           " has " + std::to_string(w.numel()));
+  return w;
+}
+
 double linear_flops(const NodeTypes& n) {
   return 2.0 * static_cast<double>(rows_of(n.in_shape(0))) * static_cast<double>(n.in_shape(1).numel());
+}
+
+double linear_wgrad_flops(const NodeTypes& n) {
+  return 2.0 * static_cast<double>(rows_of(n.in_shape(0))) * static_cast<double>(n.out[0].shape.numel());
+}
+
+Tiling dgrad_tiling(const NodeTypes& n) {
+  const Product p = linear_dgrad_product(n, n.out[0].dtype);
+  return {p, row_grain(p.m, p.n)};
+}
+Tiling wgrad_tiling(const NodeTypes& n) {
+  const Product p = linear_wgrad_product(n);
+  return {p, wgrad_grain(p)};
 }
 
 const OpCard linear_card = {
@@ -170,9 +163,9 @@ const OpCard linear_card = {
     .out_roles = {Role::kCompute},
     .cpu = product_cpu,
     .cuda = linear_cuda,
-    .workspace = workspace<tiled_linear>,
+    .workspace = tiles_workspace<linear_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare<tiled_linear>,
+    .prepare = prepare_tiles<linear_tiling>,
     .cuda_prepare = linear_cuda_prepare,
     .samples = linear_samples,
 };
@@ -185,27 +178,23 @@ const OpCard linear_dgrad_card = {
     .out_roles = {Role::kCompute},
     .cpu = product_cpu,
     .cuda = linear_cuda,
-    .workspace = workspace<tiled_dgrad>,
+    .workspace = tiles_workspace<dgrad_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare<tiled_dgrad>,
+    .prepare = prepare_tiles<dgrad_tiling>,
     .cuda_prepare = linear_dgrad_cuda_prepare,
 };
 
 const OpCard linear_wgrad_card = {
     .name = "linear_wgrad",
-    .shape = wgrad_shape,
-    .cost =
-        [](const NodeTypes& n) {
-          const double rows = static_cast<double>(rows_of(n.in_shape(0)));
-          return Cost{.matmul_flops = 2.0 * rows * static_cast<double>(n.out[0].shape.numel()), .bytes = streamed(n)};
-        },
+    .shape = [](const NodeTypes& n) { return std::vector{n.real_of(linear_wgrad_shape(n))}; },
+    .cost = [](const NodeTypes& n) { return Cost{.matmul_flops = linear_wgrad_flops(n), .bytes = streamed(n)}; },
     .in_roles = {Role::kCompute},
     .out_roles = {Role::kWeightGradient},
     .cpu = product_cpu,
     .cuda = linear_cuda,
-    .workspace = workspace<tiled_wgrad>,
+    .workspace = tiles_workspace<wgrad_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare<tiled_wgrad>,
+    .prepare = prepare_tiles<wgrad_tiling>,
     .cuda_prepare = linear_wgrad_cuda_prepare,
 };
 

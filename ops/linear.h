@@ -14,14 +14,40 @@ Product linear_wgrad_product(const NodeTypes& n);             // inputs dy (…,
 // Tiles of y and dx: whole rows where there are many, also columns where there are few.
 Grain row_grain(int64_t rows, int64_t columns);
 
+// A product and its cut.
+struct Tiling {
+  Product product;
+  Grain grain;
+};
+Tiling dgrad_tiling(const NodeTypes& n);
+Tiling wgrad_tiling(const NodeTypes& n);
+
+// A card's `prepare` and `workspace`.
+template <Tiling (*kTiling)(const NodeTypes&)> std::unique_ptr<Prepared> prepare_tiles(const NodeTypes& n) {
+  const Tiling t = kTiling(n);
+  return std::make_unique<TiledProduct>(t.product, t.grain);
+}
+template <Tiling (*kTiling)(const NodeTypes&)> int64_t tiles_workspace(const NodeTypes& n, int threads) {
+  const Tiling t = kTiling(n);
+  return threads * TiledProduct(t.product, t.grain).scratch_bytes();
+}
+
 // The scratch of one pool thread.
 inline std::byte* scratch_of(const KernelArgs& k, const TiledProduct& product, int thread) {
   return k.workspace + thread * product.scratch_bytes();
 }
 
-// Shape rules and roles that the fused cards share.
+// The weight that a gradient is of.
+struct WeightAttrs : Attrs {
+  Shape shape;
+  std::string text() const override { return shape.str(); }
+};
+
+// Shape rules and costs that the fused cards share.
 Shape linear_shape(const NodeTypes& n);
 Shape linear_dgrad_shape(const NodeTypes& n);
+Shape linear_wgrad_shape(const NodeTypes& n);
 double linear_flops(const NodeTypes& n);  // of a product whose inputs are (…, M or K) and (M, K)
+double linear_wgrad_flops(const NodeTypes& n);
 
 }  // namespace shardit

@@ -1,6 +1,6 @@
 // A linear layer followed by GELU, and the way back. Each tile is the tile of the plain product; GELU follows while the
 // tile is in the second-level cache. z is rounded to its stored type before GELU reads it, as in the ops apart, so
-// fusing changes no bit.
+// fusing changes no bit. (The library of a GPU rounds z beside it: linear.cu.)
 #include "core/error.h"
 #include "ops/cublaslt.h"
 #include "ops/gelu.h"
@@ -13,25 +13,13 @@ namespace shardit {
 DEVICE_KERNEL(linear_gelu_cuda);
 DEVICE_KERNEL(linear_dgrad_gelu_cuda);
 DEVICE_PREPARE(linear_gelu_cuda_prepare);
-DEVICE_PREPARE(linear_dgrad_cuda_prepare);
+DEVICE_PREPARE(linear_dgrad_gelu_cuda_prepare);
 
 namespace {
 
-TiledProduct tiled_linear(const NodeTypes& n) {
+Tiling linear_tiling(const NodeTypes& n) {
   const Product p = linear_product(n, n.out[1].dtype);
-  return TiledProduct(p, row_grain(p.m, p.n));
-}
-
-TiledProduct tiled_dgrad(const NodeTypes& n) {
-  const Product p = linear_dgrad_product(n, n.out[0].dtype);
-  return TiledProduct(p, row_grain(p.m, p.n));
-}
-
-template <TiledProduct (*kTiled)(const NodeTypes&)> std::unique_ptr<Prepared> prepare(const NodeTypes& n) {
-  return std::unique_ptr<Prepared>(new TiledProduct(kTiled(n)));
-}
-template <TiledProduct (*kTiled)(const NodeTypes&)> int64_t workspace(const NodeTypes& n, int threads) {
-  return threads * kTiled(n).scratch_bytes();
+  return {p, row_grain(p.m, p.n)};
 }
 
 // Calls f(i, n) for the rows of a tile: elements [i, i + n) of a row-major matrix of `columns`.
@@ -96,9 +84,9 @@ const OpCard linear_gelu_card = {
     .out_roles = {Role::kCompute},
     .cpu = linear_gelu_cpu,
     .cuda = linear_gelu_cuda,
-    .workspace = workspace<tiled_linear>,
+    .workspace = tiles_workspace<linear_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare<tiled_linear>,
+    .prepare = prepare_tiles<linear_tiling>,
     .cuda_prepare = linear_gelu_cuda_prepare,
     .expand =
         [](const std::vector<Value>& in, const Attrs*) {
@@ -112,7 +100,8 @@ const OpCard linear_gelu_card = {
           };
           return Samples{{.in = {f32({5, 7, 13}), f32({9, 13}), f32({9})}, .build = build},
                          {.in = {f32({301, 6}), f32({3, 6})}, .build = build},
-                         {.in = {f32({3, 8}), f32({150, 8}), f32({150})}, .build = build}};  // tiles of columns
+                         {.in = {f32({3, 8}), f32({150, 8}), f32({150})}, .build = build},    // tiles of columns
+                         {.in = {f32({40, 16}), f32({24, 16}), f32({24})}, .build = build}};  // a library's epilogue
         },
 };
 
@@ -130,10 +119,10 @@ const OpCard linear_dgrad_gelu_card = {
     .out_roles = {Role::kCompute},
     .cpu = linear_dgrad_gelu_cpu,
     .cuda = linear_dgrad_gelu_cuda,
-    .workspace = workspace<tiled_dgrad>,
+    .workspace = tiles_workspace<dgrad_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare<tiled_dgrad>,
-    .cuda_prepare = linear_dgrad_cuda_prepare,
+    .prepare = prepare_tiles<dgrad_tiling>,
+    .cuda_prepare = linear_dgrad_gelu_cuda_prepare,
     .expand = [](const std::vector<Value>& in,
                  const Attrs*) { return std::vector{gelu_grad(in[2], linear_dgrad(in[0], in[1]))}; },
     .samples =
@@ -143,7 +132,8 @@ const OpCard linear_dgrad_gelu_card = {
           };
           return Samples{{.in = {f32({5, 7, 9}), f32({9, 13}), f32({5, 7, 13})}, .build = build},
                          {.in = {f32({301, 3}), f32({3, 6}), f32({301, 6})}, .build = build},
-                         {.in = {f32({3, 8}), f32({8, 150}), f32({3, 150})}, .build = build}};
+                         {.in = {f32({3, 8}), f32({8, 150}), f32({3, 150})}, .build = build},
+                         {.in = {f32({40, 16}), f32({16, 24}), f32({40, 24})}, .build = build}};
         },
 };
 

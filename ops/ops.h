@@ -91,9 +91,16 @@ Value embedding_grad(Value dy, Value index, Shape table_shape);
 
 // ---- fused: made by the fuse pass, never called by models ----------------------------------------------------------
 
-// gelu(z) and z, z = linear(x, w, b); the same bits as the two ops apart.
+// gelu(z) and z, z = linear(x, w, b).
 std::vector<Value> linear_gelu(Value x, Value w, Value b);
 Value linear_dgrad_gelu(Value dy, Value w, Value z);  // gelu_grad(z, linear_dgrad(dy, w))
+// linear_wgrad(dy, x, shape) and the sum of dy's rows (M): the gradients of a weight and its bias.
+std::vector<Value> linear_wgrad_bias(Value dy, Value x, Shape shape);
+// s = x + y, y perhaps broadcast, and layer_norm(s): s, normalised, mean, rstd.
+std::vector<Value> add_layer_norm(Value x, Value y, double epsilon);
+// layer_norm_grad(dy, x, mean, rstd) + g; and that sum again, rounded to `dtype`.
+Value layer_norm_grad_add(Value dy, Value x, Value mean, Value rstd, Value g);
+std::vector<Value> layer_norm_grad_add_cast(Value dy, Value x, Value mean, Value rstd, Value g, DType dtype);
 
 // ---- keyed draws: `ids` (B) are global sample numbers ------------------------------------------------------------
 
@@ -159,9 +166,9 @@ struct FoldOrder {
   int64_t micro_batches = 1;  // that a round computes, one per rank: counters[1] / micro_batches is the round
   bool one_group() const { return terms <= group; }
 };
-// One round: `gradient` (per_round * n) joins inner (n) and outer (n), which are updated in place and returned; the last
-// one is the sum after the last round. With one_group() outer is empty. `gradient` comes in the type it is rounded to,
-// fp32 or a cast to precision.reduce; sums are fp32.
+// One round: `gradient` (per_round * n) joins inner (n) and outer (n), which are updated in place and returned; the
+// last one is the sum after the last round. With one_group() outer is empty. `gradient` comes in the type it is rounded
+// to, fp32 or a cast to precision.reduce; sums are fp32.
 std::vector<Value> fold(Value inner, Value outer, Value gradient, Value counters, const FoldOrder& order);
 // Terms (groups * group * n) to the sums of each group (groups * n), fp32: the inner half of the order, for terms of
 // whole groups that are at one place.

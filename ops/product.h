@@ -13,11 +13,19 @@ struct MatrixLayout {
   int64_t row_stride = 0, column_stride = 1;
 };
 
+// What a GPU's library does to a product before it is stored, with a matrix of c's layout aside.
+enum class Epilogue : uint8_t {
+  kNone,
+  kGelu,     // c = gelu(z), and z is written aside
+  kGeluGrad  // c = the product times GELU's slope at z, which is read
+};
+
 // c (m, n) = a (m, k) b (k, n), plus a bias (n) of b's type to every row.
 struct Product {
   int64_t m = 0, n = 0, k = 0;
   MatrixLayout a, b, c;
   bool bias = false;
+  Epilogue epilogue = Epilogue::kNone;
 };
 
 // "(8192 x 1152) (1152 x 4608) in bf16", for errors.

@@ -188,6 +188,14 @@ template <typename S, typename T> inline void store_part(T* p, const Vector<S>& 
   for (int64_t i = 0; i < n; ++i) p[i] = T(lanes[i]);
 }
 
+// `lanes` elements at p, zeros after them.
+template <typename S, typename T> Vector<S> load_lanes(const T* p, int64_t lanes) {
+  return lanes == kVectorLanes<S> ? load(p) : load_part<S>(p, lanes);
+}
+template <typename S, typename T> void store_lanes(T* p, Vector<S> v, int64_t lanes) {
+  lanes == kVectorLanes<S> ? store(p, v) : store_part<S>(p, v, lanes);
+}
+
 // a * b + c, rounded once.
 template <typename S> inline Vector<S> fma(const Vector<S>& a, const Vector<S>& b, const Vector<S>& c) {
   return Vector<S>::of_registers([&](int i) { return fma_register(a.part[i], b.part[i], c.part[i]); });

@@ -21,6 +21,16 @@ void add_token_cases(std::vector<Case>& cases) {
   cases.push_back({"layer_norm_grad bf16, fp32", &layer_norm_grad_card, kMixed, {x, x, row, row}, norm_grad});
   cases.push_back({"layer_norm_grad bf16", &layer_norm_grad_card, kBf16, {x, x, row, row}, norm_grad});
   cases.push_back({"layer_norm_grad fp32", &layer_norm_grad_card, kFp32, {x, x, row, row}, norm_grad});
+  const Builder add_norm = [](const auto& v) { return add_layer_norm(v[0], v[1], 1e-6); };
+  const Builder grad_add_cast = [](const auto& v) {
+    return layer_norm_grad_add_cast(v[0], v[1], v[2], v[3], v[4], DType::kBF16);
+  };
+  const std::vector<Type> gradients = {x, x, row, row, x};
+  cases.push_back({"add_layer_norm fp32 + bf16", &add_layer_norm_card, kMixed, {x, x}, add_norm});
+  cases.push_back({"add_layer_norm bf16", &add_layer_norm_card, kBf16, {x, x}, add_norm});
+  cases.push_back({"layer_norm_grad_add bf16", &layer_norm_grad_add_card, kBf16, gradients,
+                   one([](const auto& v) { return layer_norm_grad_add(v[0], v[1], v[2], v[3], v[4]); })});
+  cases.push_back({"layer_norm_grad_add_cast fp32", &layer_norm_grad_add_cast_card, kMixed, gradients, grad_add_cast});
   const Type images = f32({kRows / kTokens, kTokens, kChannels}), table = f32({kTokens, kChannels});
   const Builder sum = one([](const auto& v) { return add(residual_stream(v[0]), gelu(v[1])); });
   const Builder plain = one([](const auto& v) { return add(v[0], v[1]); });

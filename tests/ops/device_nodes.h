@@ -54,8 +54,8 @@ NodeResult run_on_cpu(const NodeCase& c);
 void for_device_nodes(const OpCard& card, uint64_t seed,
                       const std::function<void(const NodeCase&, const NodeResult& cpu)>& f);
 
-// Where outputs of a fused card's samples are not, to the bit, those of its expansion on the same device, in fp32 and
-// in bf16. Empty for a card without expansion.
+// Where outputs of a fused card's samples are not those of its expansion on the same device, in fp32 and in bf16: to
+// the bit, save in bf16 where a library's epilogue makes them. Empty for a card without expansion.
 std::vector<std::string> expansion_differences(const OpCard& card, uint64_t seed, KernelMemory& memory);
 
 // How far results lie apart, as text; empty where they agree. Results agree to the bit, except those of cards whose

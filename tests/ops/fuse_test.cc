@@ -7,6 +7,7 @@
 #include "ops/cast.h"
 #include "ops/differentiate.h"
 #include "tests/ops/case.h"
+#include "tests/ops/sample_graph.h"
 
 namespace shardit {
 namespace {
@@ -99,18 +100,103 @@ TEST(Fuse, DoesNotFuseWhatIsReadBeforeTheRoot) {
   EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
 }
 
-TEST(Fuse, DoesNotFuseAcrossUnitsOrPasses) {
-  for (const bool other_unit : {true, false}) {
-    Graph g;
+TEST(Fuse, DoesNotFuseAcrossPasses) {
+  Graph g;
+  const auto in = [&](const char* name, Shape shape) {
+    return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+  };
+  const Value z = linear(in("x", {5, 12}), in("w", {7, 12}), in("b", {7}));
+  g.set_backward(true);
+  g.name_output(gelu(z), "y");
+  EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
+}
+
+// x + y, normalised; the gradients of the residual stream and of a linear layer on it.
+struct Residual {
+  Graph graph;
+  Value x, sum, out, total;
+
+  explicit Residual(int readers = 1, double epsilon = 1e-5) {
     const auto in = [&](const char* name, Shape shape) {
-      return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+      return input(graph, name, {DType::kF32, shape}, BufferClass::kActivations);
     };
-    const Value z = linear(in("x", {5, 12}), in("w", {7, 12}), in("b", {7}));
-    if (!other_unit) g.set_backward(true);
-    const auto unit = other_unit ? g.unit_scope("next") : g.scope("same");
-    g.name_output(gelu(z), "y");
-    EXPECT_EQ(count(fuse(g), linear_gelu_card), 0);
+    x = in("x", {6, 8});
+    {
+      const auto scope = graph.unit_scope("blocks.0");
+      sum = add(x, in("y", {6, 8}));
+    }
+    const auto scope = graph.unit_scope("blocks.1");
+    const Value normal = layer_norm(sum, epsilon)[0];
+    out = add(sum, linear(normal, in("w", {8, 8}), in("b", {8})));
+    total = weighted_sum(mean_squared_error(out, in("target", {6, 8})), 1);
+    for (int r = 1; r < readers; ++r) graph.name_output(silu(sum), "reader");
   }
+};
+
+TEST(Fuse, AResidualSumIsNormalisedAcrossUnits) {
+  Residual r;
+  const Graph fused = fuse(r.graph);
+  EXPECT_EQ(find_violation(fused), "");
+  EXPECT_EQ(count(fused, add_layer_norm_card), 1);
+  EXPECT_EQ(count(fused, layer_norm_card), 0);
+  EXPECT_EQ(count(fused, add_card), 1) << "the sum behind the layer has no norm after it";
+}
+
+TEST(Fuse, AFusedNodeHasTheAttributesOfWhatItStandsFor) {
+  const Graph fused = fuse(Residual(1, 0.25).graph);
+  for (int n = 0; n < fused.node_count(); ++n)
+    if (fused.node(n).card == &add_layer_norm_card) {
+      EXPECT_EQ(fused.node(n).attrs->text(), "epsilon 0.250000");
+    }
+}
+
+TEST(Fuse, GradientsOfAStreamAreAddedWhereTheNormsGradientIsMade) {
+  Residual r;
+  const Value y = r.graph.value(r.graph.producer(r.sum.id).in[1]);
+  r.graph.name_output(differentiate(r.graph, r.total, {r.x, y})[0], "dx");
+  const Graph fused = fuse(r.graph);
+  EXPECT_EQ(find_violation(fused), "");
+  EXPECT_EQ(count(fused, layer_norm_grad_add_card), 1);
+  EXPECT_EQ(count(fused, layer_norm_grad_card), 0);
+}
+
+TEST(Fuse, TheSumOfGradientsIsAlsoGivenInTheTypeOfTheProducts) {
+  Graph g;
+  std::vector<Value> in;
+  for (const Shape& shape : {Shape{6, 8}, Shape{6, 8}, Shape{6}, Shape{6}, Shape{6, 8}})
+    in.push_back(input(g, "in" + std::to_string(in.size()), {DType::kF32, shape}, BufferClass::kActivations));
+  const Value sum = add(layer_norm_grad(in[0], in[1], in[2], in[3]), in[4]);
+  g.name_output(sum, "sum");
+  g.name_output(cast(sum, DType::kBF16), "copy");
+  const Graph fused = fuse(g);
+  EXPECT_EQ(count(fused, layer_norm_grad_add_cast_card), 1);
+  EXPECT_EQ(count(fused, cast_card) + count(fused, layer_norm_grad_add_card), 0);
+  EXPECT_EQ(fused.info(fused.outputs().at("copy")).type.dtype, DType::kBF16);
+}
+
+TEST(Fuse, TheGradientOfABiasIsTakenWithItsWeights) {
+  Mlp mlp;
+  const Value target = input(mlp.graph, "target", {DType::kF32, {5, 9}}, BufferClass::kActivations);
+  const Value total = weighted_sum(mean_squared_error(mlp.y, target), 1);
+  const std::vector<Value> d = differentiate(mlp.graph, total, {mlp.w, mlp.b, mlp.v});
+  mlp.graph.name_output(d[0], "dw"), mlp.graph.name_output(d[1], "db"), mlp.graph.name_output(d[2], "dv");
+  const Graph fused = fuse(mlp.graph);
+  EXPECT_EQ(find_violation(fused), "");
+  EXPECT_EQ(count(fused, linear_wgrad_bias_card), 1);
+  EXPECT_EQ(count(fused, sum_leading_card), 0);
+  EXPECT_EQ(count(fused, linear_wgrad_card), 1) << "the second layer has no bias";
+  EXPECT_EQ(fused.producer(fused.outputs().at("db")).in, fused.producer(fused.outputs().at("dw")).in);
+}
+
+TEST(Fuse, ASumOverOtherAxesIsNoGradientOfABias) {
+  Graph g;
+  const auto in = [&](const char* name, Shape shape) {
+    return input(g, name, {DType::kF32, shape}, BufferClass::kActivations);
+  };
+  const Value dy = in("dy", {5, 3, 4});
+  g.name_output(linear_wgrad(dy, in("x", {5, 3, 2}), {4, 2}), "dw");
+  g.name_output(sum_leading(dy, {3, 4}), "d");
+  EXPECT_EQ(count(fuse(g), linear_wgrad_bias_card), 0);
 }
 
 // Whatever the pass replaces, it replaces by the same bits, in every precision: the promise of ops/fuse.h.
@@ -121,8 +207,9 @@ TEST(Fuse, EveryFusedCardGivesTheBitsOfItsExpansion) {
     for (const DType compute : {DType::kF32, DType::kBF16}) {
       Case apart;
       std::vector<Value> in;
-      for (size_t k = 0; k < sample.in.size(); ++k) in.push_back(apart.in("in" + std::to_string(k), sample.in[k]));
-      const std::vector<Value> out = card->expand(in, nullptr);
+      for (size_t k = 0; k < sample.in.size(); ++k)
+        in.push_back(residual_stream(apart.in("in" + std::to_string(k), sample.in[k])));
+      const std::vector<Value> out = card->expand(in, attrs_of(*card, sample).get());
       for (size_t k = 0; k < out.size(); ++k) apart.out("out" + std::to_string(k), out[k]);
       apart.graph = apply_precision(apart.graph, {.compute = compute, .residual = compute});
       Case fused;

@@ -75,24 +75,32 @@ inline std::vector<Tensor> sample_inputs(const Sample& sample, uint64_t seed = 1
   return x;
 }
 
-// The sample's formula as a graph: named inputs in0, in1, …, outputs out0, out1, …. With `transient` the inputs are
-// copied first, so that the planner may let outputs take over their bytes.
+// The sample's formula as a graph: named inputs in0, in1, …, outputs out0, out1, …. `feed` goes between: copy, so that
+// the planner may let outputs take over the inputs' bytes; residual_stream, so that a sum has the stream's type.
 struct Built {
   Graph graph;
   std::vector<Value> in, out;
 };
 
-inline std::unique_ptr<Built> build(const Sample& sample, DType real, bool transient = false) {
+inline std::unique_ptr<Built> build(const Sample& sample, DType real, Value (*feed)(Value) = nullptr) {
   auto b = std::make_unique<Built>(Built{Graph(real), {}, {}});
   for (size_t k = 0; k < sample.in.size(); ++k)
     b->in.push_back(
         input(b->graph, "in" + std::to_string(k), real_type(sample.in[k], real), BufferClass::kActivations));
   std::vector<Value> in = b->in;
-  if (transient)
-    for (Value& v : in) v = copy(v);
+  if (feed)
+    for (Value& v : in) v = feed(v);
   b->out = sample.build(in);
   for (size_t k = 0; k < b->out.size(); ++k) b->graph.name_output(b->out[k], "out" + std::to_string(k));
   return b;
+}
+
+// The attributes that a card's node has in a sample of it.
+inline std::shared_ptr<const Attrs> attrs_of(const OpCard& card, const Sample& sample) {
+  const auto b = build(sample, DType::kF32);
+  const Node& node = b->graph.producer(b->out[0].id);
+  CHECK(node.card == &card) << "a sample of " << card.name << " is no single node";
+  return node.attrs;
 }
 
 inline bool differentiable(const OpCard& card, const Sample& sample) {

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ops/cublaslt.h"
+#include "ops/gelu.h"
 #include "ops/kernel.h"
 
 namespace shardit {
@@ -21,17 +22,24 @@ struct DeviceProduct::Call {
 DeviceProduct::DeviceProduct(const Product& product) : call_(std::make_unique<Call>(Call{product})) {}
 DeviceProduct::~DeviceProduct() = default;
 
-void DeviceProduct::run(const void* a, const void* b, const void* bias, void* c, std::byte*, void*) const {
+void DeviceProduct::run(const ProductOperands& o, std::byte*, void*) const {
   const Product& p = call_->product;
   const ColumnMajorProduct blas = column_major(p);
-  for (int64_t column = 0; column < blas.d.columns; ++column)
-    for (int64_t row = 0; row < blas.d.rows; ++row) {
-      float sum = 0;
-      for (int64_t l = 0; l < p.k; ++l)
-        sum = std::fma(element(blas.left, b, row, l), element(blas.right, a, l, column), sum);
-      if (p.bias) sum += element({p.b.dtype, p.n, 1, p.n, false}, bias, row, 0);
-      visit_real(p.c.dtype, [&]<typename C>(C) { static_cast<C*>(c)[row + column * blas.d.stride] = C(sum); });
-    }
+  visit_real(p.c.dtype, [&]<typename C>(C) {
+    C *c = static_cast<C*>(o.c), *aside = static_cast<C*>(o.aside);
+    for (int64_t column = 0; column < blas.d.columns; ++column)
+      for (int64_t row = 0; row < blas.d.rows; ++row) {
+        float sum = 0;
+        for (int64_t l = 0; l < p.k; ++l)
+          sum = std::fma(element(blas.left, o.b, row, l), element(blas.right, o.a, l, column), sum);
+        if (p.bias) sum += element({p.b.dtype, p.n, 1, p.n, false}, o.bias, row, 0);
+        const int64_t at = row + column * blas.d.stride;
+        if (p.epilogue == Epilogue::kGelu) aside[at] = C(sum);
+        if (p.epilogue == Epilogue::kGelu) sum = gelu_of(sum);
+        if (p.epilogue == Epilogue::kGeluGrad) sum *= gelu_slope(static_cast<float>(aside[at]));
+        c[at] = C(sum);
+      }
+  });
 }
 
 }  // namespace shardit
