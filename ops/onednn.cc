@@ -47,7 +47,7 @@ bool multiplies_bf16() {
 const LibrarySkills& library_skills() {
   static const LibrarySkills skills{
       .bf16 = multiplies_bf16(),
-      .crowded = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core};
+      .across_k = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core};
   return skills;
 }
 

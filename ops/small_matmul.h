@@ -104,25 +104,9 @@ void multiply(int64_t rows, int64_t columns, int64_t inner, LeftOperand<S> a, Pa
 // to (columns, rows) = from (rows, columns), both padded: whole squares are moved, so the padding of `from` must be
 // readable up to whole_vectors() in both directions.
 template <typename S> void transpose(int64_t rows, int64_t columns, PaddedMatrix<const S> from, PaddedMatrix<S> to) {
-  constexpr int kLanes = kVectorLanes<S>;
-  for (int64_t r = 0; r < rows; r += kLanes)
-    for (int64_t c = 0; c < columns; c += kLanes) {
-      Vector<S> x[kLanes], y[kLanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) x[i] = load(from.data + (r + i) * from.stride + c);
-#pragma GCC unroll 4
-      for (int stage = 1; stage < kLanes; stage *= 2) {  // log2(lanes) perfect shuffles of the rows
-#pragma GCC unroll 8
-        for (int i = 0; i < kLanes / 2; ++i) {
-          y[2 * i] = zip_low(x[i], x[i + kLanes / 2]);
-          y[2 * i + 1] = zip_high(x[i], x[i + kLanes / 2]);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) x[i] = y[i];
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) store(to.data + (c + i) * to.stride + r, x[i]);
-    }
+  for (int64_t r = 0; r < rows; r += kVectorLanes<S>)
+    for (int64_t c = 0; c < columns; c += kVectorLanes<S>)
+      transpose_square<S>(from.data + r * from.stride + c, from.stride, to.data + c * to.stride + r, to.stride);
 }
 
 // to = (from + shift) * scale, widened, with zeros in the padding of the columns; `shift` may be null.

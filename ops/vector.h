@@ -252,4 +252,25 @@ template <typename S> inline Vector<S> zip_high(const Vector<S>& a, const Vector
   return zip_half<S, kRegistersOfVector>(a, b);
 }
 
+// Lane j of row i becomes lane i of row j, of as many rows as a vector has lanes; bf16 is widened.
+template <typename S, typename T>
+inline void transpose_square(const T* from, int64_t from_stride, S* to, int64_t to_stride) {
+  constexpr int kLanes = kVectorLanes<S>;
+  Vector<S> x[kLanes], y[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) x[i] = load(from + i * from_stride);
+#pragma GCC unroll 4
+  for (int stage = 1; stage < kLanes; stage *= 2) {  // log2(lanes) perfect shuffles of the rows
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; ++i) {
+      y[2 * i] = zip_low(x[i], x[i + kLanes / 2]);
+      y[2 * i + 1] = zip_high(x[i], x[i + kLanes / 2]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) x[i] = y[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) store(to + i * to_stride, x[i]);
+}
+
 }  // namespace shardit

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """shardit beside PyTorch on the same cores and the same work, in turn; writes the CPU part of docs/results.md.
 
-Each turn runs, in fp32 and in bf16, both programs in two arrangements: a process per core, and one process with a thread
+Each turn runs, in each dtype, both programs in two arrangements: a process per core, and one process with a thread
 per core. Every number is the median over turns of a run's median step. What compares is the better arrangement of each.
 
 --record FILE keeps the turns; a file that has some is added to, so that turns may be made when the machine is quiet.
@@ -19,10 +19,15 @@ def options():
     p.add_argument("--python", default="/usr/bin/python3", help="one that has torch")
     p.add_argument("--turns", type=int, default=5, help="turns to make now; 0 only writes the page")
     p.add_argument("--steps", type=int, default=5, help="timed steps of a run")
-    p.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    p.add_argument("--dtypes", nargs="+", choices=DTYPES, help="default: fp32, and bf16 where the CPU has AVX-512: "
+                   "without it PyTorch's bf16 takes twenty times as long as its fp32")
     p.add_argument("--record", default="build/bench.jsonl")
     p.add_argument("--page", default="docs/results.md")
     return p.parse_args()
+
+
+def facts_of(o):
+    return json.loads(run(f"{o.program} doctor --json"))
 
 
 def cores():
@@ -101,10 +106,10 @@ def best(rates, who):
 
 
 def comparison(o):
-    lines = ["| | arrangement | fp32 images/s | bf16 images/s |", "|---|---|---|---|"]
-    by_dtype = {dtype: medians(o.record, dtype) for dtype in DTYPES}
+    lines = ["| | arrangement | " + " | ".join(f"{d} images/s" for d in o.dtypes) + " |", "|---|---|" + "---|" * len(o.dtypes)]
+    by_dtype = {dtype: medians(o.record, dtype) for dtype in o.dtypes}
     for who, arrangement in by_dtype["fp32"][0]:
-        cells = [f"{by_dtype[d][0][who, arrangement]:.1f}" for d in DTYPES]
+        cells = [f"{by_dtype[d][0][who, arrangement]:.1f}" for d in o.dtypes]
         lines.append(f"| {who} | {arrangement} | {' | '.join(cells)} |")
     ratios = [best(rates, "shardit")[0] / best(rates, "PyTorch")[0] for rates, _ in by_dtype.values()]
     lines.append("| **shardit's best / PyTorch's best** | | " + " | ".join(f"**{r:.2f}**" for r in ratios) + " |")
@@ -112,7 +117,7 @@ def comparison(o):
 
 
 def machine(o):
-    facts = json.loads(run(f"{o.program} doctor --json"))
+    facts = facts_of(o)
     torch = run(f"{o.python} -c 'import torch; print(torch.__version__)'").strip()
     libraries = facts["libraries"]
     features = "AVX-512" if "avx512f" in facts["cpu_features"] else "AVX2"
@@ -123,18 +128,18 @@ def machine(o):
 
 def page(o):
     table, turns = comparison(o)
-    commands = "\n".join("    " + r.text() for r in runs(o, "fp32"))
+    commands = "\n".join("    " + r.text() for r in runs(o, o.dtypes[0]))
     steps = "\n".join(
         f"    $ build/shardit bench step {CONFIG} --set precision.compute={dtype}\n"
         + "".join(f"    {line}\n" if line else "\n"
                   for line in run(f"{o.program} bench step {CONFIG} --set precision.compute={dtype}",
                                   {"OMP_NUM_THREADS": str(cores())}).splitlines())
-        for dtype in DTYPES)
+        for dtype in o.dtypes)
     return f"""{machine(o)} Written by `make bench`.
 
 Beside PyTorch, `tests/bench/peer_torch.py`, on the same cores in turn: medians of {turns} turns, in each the median step
-of {o.steps}. 128 images a step, AdamW and one EMA on both sides. In fp32, and in bf16 with `precision.compute=bf16` and
-`--dtype bf16`:
+of {o.steps}. 128 images a step, AdamW and one EMA on both sides. In {o.dtypes[0]}; in bf16 with `precision.compute=bf16` and
+`--dtype bf16`, where the CPU has AVX-512:
 
 {commands}
 
@@ -157,11 +162,20 @@ def write_page(o):
     print(f"wrote the CPU part of {o.page}")
 
 
+def check_products(o):
+    """PyTorch with the reference BLAS would be ten times slower than it is."""
+    maps = run(f"{o.python} -c \"import torch; torch.ones(64, 64) @ torch.ones(64, 64); print(open('/proc/self/maps').read())\"")
+    if not re.search("openblas|blis|mkl", maps):
+        fail(f"the torch of {o.python} has no fast matrix product; apt-get install libopenblas0-pthread")
+
+
 def main():
     o = options()
     if subprocess.run([o.python, "-c", "import torch"], capture_output=True).returncode != 0:
         fail(f"{o.python} has no torch, which is what shardit is compared with; apt-get install python3-torch, or name "
              "another Python: make bench BENCH_FLAGS='--python …'")
+    check_products(o)
+    o.dtypes = o.dtypes or (list(DTYPES) if "avx512f" in facts_of(o)["cpu_features"] else ["fp32"])
     make_turns(o)
     write_page(o)
 

@@ -7,7 +7,7 @@
 namespace shardit {
 namespace {
 
-constexpr LibrarySkills kAll, kNoBf16{.bf16 = false}, kSlowOnCrowded{.crowded = false};
+constexpr LibrarySkills kAll, kNoBf16{.bf16 = false}, kAvx2{.bf16 = false, .across_k = false};
 
 MatrixLayout by_rows(DType dtype, int64_t stride) { return {dtype, stride, 1}; }
 MatrixLayout by_columns(DType dtype, int64_t stride) { return {dtype, 1, stride}; }
@@ -25,25 +25,24 @@ Product wgrad(DType dtype, int64_t a_stride, int64_t b_stride) {
 TEST(TileCopies, AreNotMadeOfWhatTheLibraryDoesWell) {
   EXPECT_EQ(TileCopies(wgrad(DType::kF32, 1024, 1024), kAll).bytes(), 0);
   EXPECT_EQ(TileCopies(wgrad(DType::kBF16, 2048, 2048), kAll).bytes(), 0);
-  EXPECT_EQ(TileCopies(wgrad(DType::kF32, 768, 100), kSlowOnCrowded).bytes(), 0);
 }
 
-TEST(TileCopies, SpreadLinesThatLieAcrossK) {
-  const TileCopies a(wgrad(DType::kF32, 1024, 100), kSlowOnCrowded), b(wgrad(DType::kF32, 100, 2048), kSlowOnCrowded);
-  EXPECT_NE(a.product().a.column_stride * 4 % 4096, 0);
-  EXPECT_EQ(a.product().b.row_stride, 100);
-  EXPECT_EQ(b.product().a.column_stride, 100);
-  EXPECT_NE(b.product().b.row_stride * 4 % 4096, 0);
+TEST(TileCopies, PutLinesAcrossKWhereTheyPackFast) {
+  const TileCopies near(wgrad(DType::kF32, 100, 100), kAvx2), far(wgrad(DType::kF32, 1024, 2048), kAvx2);
+  for (const TileCopies* copies : {&near, &far}) EXPECT_EQ(copies->product().a.column_stride, 1) << "along k";
+  EXPECT_EQ(near.product().b.row_stride, 100) << "stays where it is";
+  EXPECT_NE(far.product().b.row_stride * 4 % 4096, 0);
   Product forward = wgrad(DType::kF32, 1024, 1024);
   forward.a = by_rows(DType::kF32, 1024);  // lines along k are packed as they come
   forward.b = by_columns(DType::kF32, 1024);
-  EXPECT_EQ(TileCopies(forward, kSlowOnCrowded).bytes(), 0);
+  EXPECT_EQ(TileCopies(forward, kAvx2).bytes(), 0);
 }
 
 // Every element of the operands is its own number: what the library gets is what was there.
 template <typename T> void expect_copied(const Product& p, const LibrarySkills& skills) {
   const TileCopies copies(p, skills);
-  std::vector<T> a(p.a.column_stride * p.k), b(p.b.row_stride * p.k), bias(7), c(p.c.row_stride * p.m);
+  std::vector<T> a(p.a.column_stride * p.k), b(p.b.row_stride * p.k), bias(7);
+  std::vector<std::byte> c(p.c.row_stride * p.m * size_of(p.c.dtype));
   for (size_t i = 0; i < a.size(); ++i) a[i] = T(static_cast<float>(i % 200));
   for (size_t i = 0; i < b.size(); ++i) b[i] = T(static_cast<float>(i % 190));
   for (size_t i = 0; i < bias.size(); ++i) bias[i] = T(static_cast<float>(i));
@@ -67,11 +66,22 @@ template <typename T> void expect_copied(const Product& p, const LibrarySkills& 
                    reinterpret_cast<float*>(pc)[i * lc.row_stride + j] = static_cast<float>(10 * i + j);
              });
   for (int64_t i = 0; i < p.m; ++i)
-    for (int64_t j = 0; j < p.n; ++j) EXPECT_EQ(static_cast<float>(c[i * p.c.row_stride + j]), 10 * i + j);
+    for (int64_t j = 0; j < p.n; ++j) {
+      const int64_t at = i * p.c.row_stride + j;
+      const float got = p.c.dtype == DType::kF32 ? reinterpret_cast<float*>(c.data())[at]
+                                                 : static_cast<float>(reinterpret_cast<BF16*>(c.data())[at]);
+      EXPECT_EQ(got, 10 * i + j);
+    }
 }
 
 TEST(TileCopies, HoldWhatTheOperandsHold) {
-  expect_copied<float>(wgrad(DType::kF32, 1024, 2048), kSlowOnCrowded);
+  expect_copied<float>(wgrad(DType::kF32, 1024, 2048), kAvx2);
+  Product large = wgrad(DType::kF32, 50, 40);  // squares of 16 and rests at both edges
+  large.m = 35;
+  large.k = 37;
+  expect_copied<float>(large, kAvx2);
+  large.a.dtype = large.b.dtype = DType::kBF16;
+  expect_copied<BF16>(large, kAvx2);
   Product narrow = wgrad(DType::kBF16, 9, 2048);
   narrow.c = by_rows(DType::kBF16, 11);
   narrow.bias = true;
