@@ -50,6 +50,14 @@ inline bool has_warpgroup_products() {
   return major == 9;
 }
 
+// Of the current device: how many blocks run at a time that fill a multiprocessor each.
+inline int multiprocessors() {
+  int device, count;
+  SHARDIT_CUDA(cudaGetDevice(&device));
+  SHARDIT_CUDA(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
 // Copies bytes of the host to the device; `from` may change once this returns. Not for graphs that are captured.
 inline void upload(void* to, const void* from, size_t bytes, void* stream) {
   SHARDIT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream)));
@@ -72,6 +80,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, vo
 }
 
 inline bool has_warpgroup_products() { return true; }  // in twins
+inline int multiprocessors() { return 2; }
 
 inline void upload(void* to, const void* from, size_t bytes, void*) { std::memcpy(to, from, bytes); }
 

@@ -13,6 +13,10 @@
 
 namespace shardit::ptx {
 
+struct alignas(16) Four {
+  float numbers[4];
+};
+
 #if defined(__CUDACC__)
 #define SHARDIT_PTX __device__ __forceinline__
 
@@ -35,6 +39,26 @@ SHARDIT_PTX float reciprocal_approximate(float x) {
   return y;
 }
 
+// Adds to floats in global memory, without waiting for it (sm_90). A thread's stores, additions and load_added of one
+// address happen in its own order; with no other thread's in between, sums are the same in every run.
+SHARDIT_PTX void add_to_global(Four* to, const Four& x) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1,%2,%3,%4};" ::"l"(__cvta_generic_to_global(to)),
+               "f"(x.numbers[0]), "f"(x.numbers[1]), "f"(x.numbers[2]), "f"(x.numbers[3])
+               : "memory");
+}
+SHARDIT_PTX Four load_added(const Four* from) {
+  Four x;
+  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(x.numbers[0]), "=f"(x.numbers[1]), "=f"(x.numbers[2]), "=f"(x.numbers[3])
+               : "l"(__cvta_generic_to_global(from))
+               : "memory");
+  return x;
+}
+
+// What depends on x is computed from here on, not ahead of a loop, where it would take registers that there are none
+// of.
+SHARDIT_PTX void keep_here(int& x) { asm volatile("" : "+r"(x)); }
+
 // Stops the kernel: the launch fails, and with it all that follows on the device.
 SHARDIT_PTX void trap() { asm volatile("trap;"); }
 
@@ -46,6 +70,11 @@ SHARDIT_PTX uint32_t pack_bf16(float low, float high) {
 }
 SHARDIT_PTX float exp2_approximate(float x) { return std::exp2(x); }
 SHARDIT_PTX float reciprocal_approximate(float x) { return 1.0f / x; }
+SHARDIT_PTX void add_to_global(Four* to, const Four& x) {
+  for (int i = 0; i < 4; ++i) to->numbers[i] += x.numbers[i];
+}
+SHARDIT_PTX Four load_added(const Four* from) { return *from; }
+SHARDIT_PTX void keep_here(int&) {}
 SHARDIT_PTX void trap() { throw simt::Error("a kernel stopped itself"); }
 
 #endif

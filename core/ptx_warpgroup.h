@@ -2,21 +2,22 @@
 // warps hand tiles to one another: inline PTX under nvcc, elsewhere a scalar twin of each for the SIMT runner.
 //
 // A warpgroup is four consecutive warps, the first a multiple of four; all its threads call a matrix function together.
-// Warp w holds rows 16 w … 16 w + 15 of A and of the sums, as fragments of core/ptx_matrix.h. B lies in shared memory
-// without swizzle: in matrices of 8 x 8 bf16, 128 contiguous bytes each, at distances that its descriptor gives.
+// Warp w holds rows 16 w … 16 w + 15 of the sums and, if it is in registers, of A, as fragments of core/ptx_matrix.h. B
+// lies in shared memory, and A may, without swizzle: in matrices of 8 x 8 bf16, 128 contiguous bytes each, at distances
+// that a descriptor gives.
 //
 // Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products().
-// Until the wait returns nobody touches the sums, registers of A, or B. What ordinary stores and copy_async have
-// written to shared memory is seen by products after publish_to_products() in the writing threads and a barrier.
+// Until the wait returns nobody touches the sums, registers of A, or what lies in shared memory. What ordinary stores
+// and copy_async have written to shared memory is seen by products after publish_to_products() in the writing threads
+// and a barrier.
 #pragma once
 
 #include "core/ptx_matrix.h"
 
 namespace shardit::ptx {
 
-// Where B of one product lies: 16 rows of K by N columns. Distances between the two halves of K and between groups of 8
-// columns, in bytes, multiples of 16.
-struct RightOperand {
+// Where an operand of one product lies: 16 of K by its 64 rows (A) or N columns (B).
+struct SharedOperand {
   uint64_t descriptor;
 };
 
@@ -25,48 +26,65 @@ struct alignas(8) Barrier {
   uint64_t word;
 };
 
-// How the 8 x 8 matrices of B are stored: kColumns, a column of B (a row of a tile whose rows are B's columns) in 16
-// contiguous bytes; kRows, a row of B.
+// How the 8 x 8 matrices of an operand are stored: a row or a column of them in 16 contiguous bytes.
 enum class Stored { kColumns, kRows };
 
 #if defined(__CUDACC__)
 
-template <Stored kStored>
-SHARDIT_PTX RightOperand right_operand(const void* first, uint32_t between_halves, uint32_t between_columns) {
-  // Both ways the distance along K is the "leading" one, and that along N the "stride".
-  const uint64_t leading = between_halves / 16, stride = between_columns / 16;
-  return {(shared_address(first) & 0x3ffff) / 16 | leading << 16 | stride << 32};
+// Bytes between matrices that follow one another along K, and across it; multiples of 16.
+SHARDIT_PTX SharedOperand shared_operand(const void* first, uint32_t along, uint32_t across) {
+  // However the matrices are stored, the distance along K is the "leading" one, and that across it the "stride".
+  return {(shared_address(first) & 0x3ffff) / 16 | uint64_t{along / 16} << 16 | uint64_t{across / 16} << 32};
 }
-SHARDIT_PTX RightOperand advance(RightOperand b, uint32_t bytes) { return {b.descriptor + bytes / 16}; }
+SHARDIT_PTX SharedOperand advance(SharedOperand x, uint32_t bytes) { return {x.descriptor + bytes / 16}; }
 
 #define SHARDIT_TILE(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
 #define SHARDIT_8_TILES                                                                                 \
   SHARDIT_TILE(0), SHARDIT_TILE(1), SHARDIT_TILE(2), SHARDIT_TILE(3), SHARDIT_TILE(4), SHARDIT_TILE(5), \
       SHARDIT_TILE(6), SHARDIT_TILE(7)
 
+// "add": the products are added to the sums.
+#define SHARDIT_ADD(shape) \
+  "{ .reg .pred add; setp.eq.u32 add, 0, 0;\nwgmma.mma_async.sync.aligned." shape ".f32.bf16.bf16 "
+#define SHARDIT_32_SUMS                                                                                        \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28," \
+  "%29,%30,%31"
+#define SHARDIT_ADD_64 SHARDIT_ADD("m64n64k16") "{" SHARDIT_32_SUMS "}, "
+#define SHARDIT_ADD_72 SHARDIT_ADD("m64n72k16") "{" SHARDIT_32_SUMS ",%32,%33,%34,%35}, "
+
 // c += a b, 64 x 64 x 16.
-template <Stored kStored>
-SHARDIT_PTX void multiply_add_group(float (&c)[8][4], const uint32_t (&a)[4], RightOperand b) {
-  asm volatile(
-      "{ .reg .pred add; setp.eq.u32 add, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,"
-      "%30,%31}, {%32,%33,%34,%35}, %36, add, 1, 1, %37; }"
-      : SHARDIT_8_TILES
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kStored == Stored::kRows ? 1 : 0));
+template <Stored kRight>
+SHARDIT_PTX void multiply_add_group(float (&c)[8][4], const uint32_t (&a)[4], SharedOperand b) {
+  asm volatile(SHARDIT_ADD_64 "{%32,%33,%34,%35}, %36, add, 1, 1, %37; }"
+               : SHARDIT_8_TILES
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kRight == Stored::kRows ? 1 : 0));
+}
+template <Stored kLeft, Stored kRight>
+SHARDIT_PTX void multiply_add_group(float (&c)[8][4], SharedOperand a, SharedOperand b) {
+  asm volatile(SHARDIT_ADD_64 "%32, %33, add, 1, 1, %34, %35; }"
+               : SHARDIT_8_TILES
+               : "l"(a.descriptor), "l"(b.descriptor), "n"(kLeft == Stored::kColumns ? 1 : 0),
+                 "n"(kRight == Stored::kRows ? 1 : 0));
 }
 
 // c += a b, 64 x 72 x 16.
-template <Stored kStored>
-SHARDIT_PTX void multiply_add_group(float (&c)[9][4], const uint32_t (&a)[4], RightOperand b) {
-  asm volatile(
-      "{ .reg .pred add; setp.eq.u32 add, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n72k16.f32.bf16.bf16 "
-      "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,"
-      "%30,%31,%32,%33,%34,%35}, {%36,%37,%38,%39}, %40, add, 1, 1, %41; }"
-      : SHARDIT_8_TILES, SHARDIT_TILE(8)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kStored == Stored::kRows ? 1 : 0));
+template <Stored kRight>
+SHARDIT_PTX void multiply_add_group(float (&c)[9][4], const uint32_t (&a)[4], SharedOperand b) {
+  asm volatile(SHARDIT_ADD_72 "{%36,%37,%38,%39}, %40, add, 1, 1, %41; }"
+               : SHARDIT_8_TILES, SHARDIT_TILE(8)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor), "n"(kRight == Stored::kRows ? 1 : 0));
 }
+template <Stored kLeft, Stored kRight>
+SHARDIT_PTX void multiply_add_group(float (&c)[9][4], SharedOperand a, SharedOperand b) {
+  asm volatile(SHARDIT_ADD_72 "%36, %37, add, 1, 1, %38, %39; }"
+               : SHARDIT_8_TILES, SHARDIT_TILE(8)
+               : "l"(a.descriptor), "l"(b.descriptor), "n"(kLeft == Stored::kColumns ? 1 : 0),
+                 "n"(kRight == Stored::kRows ? 1 : 0));
+}
+#undef SHARDIT_ADD_72
+#undef SHARDIT_ADD_64
+#undef SHARDIT_32_SUMS
+#undef SHARDIT_ADD
 #undef SHARDIT_8_TILES
 #undef SHARDIT_TILE
 
@@ -86,6 +104,15 @@ template <int kPending> SHARDIT_PTX void wait_for_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 SHARDIT_PTX void publish_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// Registers a thread of this warpgroup has from here on, a multiple of 8: fewer than before, or more, of those that the
+// block's other warpgroups have given back. All its warps call it, where the kernel splits by warpgroup.
+template <int kCount> SHARDIT_PTX void shrink_registers_to() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+template <int kCount> SHARDIT_PTX void grow_registers_to() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
+}
 
 // By one thread, before a __syncthreads.
 SHARDIT_PTX void begin_barrier(Barrier& barrier, uint32_t count) {
@@ -112,10 +139,10 @@ namespace twin {
 // Products under way, in groups, the open one last: one is computed as late as it may be, when its thread waits for it.
 struct Product {
   float (*c)[4];
-  const uint32_t* a;
-  RightOperand b;
   unsigned columns;
-  Stored stored;
+  const uint32_t* a_registers;  // or null
+  SharedOperand a, b;
+  Stored left, right;
 };
 using Products = std::deque<std::vector<Product>>;
 inline Products& products_of_this_thread() {
@@ -132,32 +159,47 @@ inline uint32_t shared_offset(const void* p) {
   return static_cast<uint32_t>(offset);
 }
 
-// Element (k, n) of B, as the hardware finds it.
-inline float element(const Product& p, unsigned k, unsigned n) {
-  const uint64_t d = p.b.descriptor;
-  const uint64_t matrix = 16 * ((d & 0x3fff) + k / 8 * (d >> 16 & 0x3fff) + n / 8 * (d >> 32 & 0x3fff));
-  const unsigned within = p.stored == Stored::kColumns ? n % 8 * 8 + k % 8 : k % 8 * 8 + n % 8;
-  BF16 x;
-  std::memcpy(&x, static_cast<const char*>(simt::dynamic_shared()) + matrix + 2 * within, sizeof x);
-  return static_cast<float>(x);
+// Of an operand, what stands at `k` along K and `x` across it, as the hardware finds it. `along`: 16 contiguous
+// bytes run along K.
+inline float element(SharedOperand operand, bool along, unsigned k, unsigned x) {
+  const uint64_t d = operand.descriptor;
+  const uint64_t matrix = 16 * ((d & 0x3fff) + k / 8 * (d >> 16 & 0x3fff) + x / 8 * (d >> 32 & 0x3fff));
+  const unsigned within = along ? x % 8 * 8 + k % 8 : k % 8 * 8 + x % 8;
+  BF16 number;
+  std::memcpy(&number, static_cast<const char*>(simt::dynamic_shared()) + matrix + 2 * within, sizeof number);
+  return static_cast<float>(number);
 }
 
-// This thread's sums: rows g and g + 8 of its warp's 16, whose fragments of A its lanes hold.
-inline void multiply_add_group(const Product& p) {
+// Rows g and g + 8 of a warp's 16 of A.
+using LeftRows = std::array<std::array<float, 16>, 2>;
+inline LeftRows left_rows_in_registers(const Product& p) {
   simt::Words<4> mine;
-  std::memcpy(mine.data(), p.a, sizeof mine);
+  std::memcpy(mine.data(), p.a_registers, sizeof mine);
   const auto all = simt::exchange(mine);
-  const unsigned g = simt::lane_id() / 4, t = simt::lane_id() % 4;
-  float a[2][16];
+  LeftRows a;
   for (unsigned row = 0; row < 2; ++row)
     for (unsigned k = 0; k < 16; k += 2) {
-      const uint32_t pair = all[4 * g + k / 2 % 4][k / 8 * 2 + row];
+      const uint32_t pair = all[simt::lane_id() / 4 * 4 + k / 2 % 4][k / 8 * 2 + row];
       a[row][k] = low_of(pair), a[row][k + 1] = high_of(pair);
     }
+  return a;
+}
+inline LeftRows left_rows_in_memory(const Product& p) {
+  const unsigned first = threadIdx.x / 32 % 4 * 16 + simt::lane_id() / 4;
+  LeftRows a;
+  for (unsigned row = 0; row < 2; ++row)
+    for (unsigned k = 0; k < 16; ++k) a[row][k] = element(p.a, p.left == Stored::kRows, k, first + 8 * row);
+  return a;
+}
+
+// This thread's sums: rows g and g + 8 of its warp's 16.
+inline void multiply_add_group(const Product& p) {
+  const unsigned t = simt::lane_id() % 4;
+  const LeftRows a = p.a_registers ? left_rows_in_registers(p) : left_rows_in_memory(p);
   for (unsigned n = 0; n < p.columns / 8; ++n)
     for (unsigned i = 0; i < 2; ++i)
       for (unsigned k = 0; k < 16; ++k) {
-        const float b = element(p, k, 8 * n + 2 * t + i);
+        const float b = element(p.b, p.right == Stored::kColumns, k, 8 * n + 2 * t + i);
         p.c[n][i] += a[0][k] * b;
         p.c[n][2 + i] += a[1][k] * b;
       }
@@ -172,16 +214,19 @@ inline BarrierState state_of(const Barrier& barrier) { return std::bit_cast<Barr
 
 }  // namespace twin
 
-template <Stored>
-SHARDIT_PTX RightOperand right_operand(const void* first, uint32_t between_halves, uint32_t between_columns) {
-  if (between_halves % 16 != 0 || between_columns % 16 != 0)
+SHARDIT_PTX SharedOperand shared_operand(const void* first, uint32_t along, uint32_t across) {
+  if (along % 16 != 0 || across % 16 != 0)
     throw simt::Error("matrices of an operand lie no multiple of 16 bytes apart");
-  return {twin::shared_offset(first) / 16 | uint64_t{between_halves / 16} << 16 | uint64_t{between_columns / 16} << 32};
+  return {twin::shared_offset(first) / 16 | uint64_t{along / 16} << 16 | uint64_t{across / 16} << 32};
 }
-SHARDIT_PTX RightOperand advance(RightOperand b, uint32_t bytes) { return {b.descriptor + bytes / 16}; }
-template <Stored kStored, size_t kTiles>
-SHARDIT_PTX void multiply_add_group(float (&c)[kTiles][4], const uint32_t (&a)[4], RightOperand b) {
-  twin::products_of_this_thread().back().push_back({c, a, b, 8 * kTiles, kStored});
+SHARDIT_PTX SharedOperand advance(SharedOperand x, uint32_t bytes) { return {x.descriptor + bytes / 16}; }
+template <Stored kRight, size_t kTiles>
+SHARDIT_PTX void multiply_add_group(float (&c)[kTiles][4], const uint32_t (&a)[4], SharedOperand b) {
+  twin::products_of_this_thread().back().push_back({c, 8 * kTiles, a, {}, b, Stored::kRows, kRight});
+}
+template <Stored kLeft, Stored kRight, size_t kTiles>
+SHARDIT_PTX void multiply_add_group(float (&c)[kTiles][4], SharedOperand a, SharedOperand b) {
+  twin::products_of_this_thread().back().push_back({c, 8 * kTiles, nullptr, a, b, kLeft, kRight});
 }
 template <size_t... kTiles> SHARDIT_PTX void begin_products(float (&... sums)[kTiles][4]) {
   (static_cast<void>(sums), ...);
@@ -193,6 +238,8 @@ template <int kPending> SHARDIT_PTX void wait_for_products() {
     for (const twin::Product& p : groups.front()) twin::multiply_add_group(p);
 }
 SHARDIT_PTX void publish_to_products() {}
+template <int> SHARDIT_PTX void shrink_registers_to() {}
+template <int> SHARDIT_PTX void grow_registers_to() {}
 
 SHARDIT_PTX void begin_barrier(Barrier& barrier, uint32_t count) {
   barrier.word =

@@ -18,56 +18,17 @@ using namespace attention_warp;
 
 constexpr int kTile = 32;  // keys or queries that pass by at a time
 
-template <int W> inline constexpr int kRowsOfWarp = kRows / W;  // image rows of a warp's tokens
 template <int W> inline constexpr int kPartialRows = Workspace::bias_rows(W);
 
 // ---- by queries ----------------------------------------------------------------------------------------------------
 
-// Where a warp sums numbers along diagonals: for each difference of image rows 8 rows (of a unit of 8 queries) of 2 W +
-// 8 columns, which count from W below the row's unit: 8-token units side by side, an empty one at either end.
-template <int W> struct DiagonalMemory {
-  static constexpr int kColumns = 2 * W + 8, kUnits = kColumns / 8, kRowCount = Relative<W, kTile / 8>::kRowCount;
-  struct alignas(8) Pair {
-    float first, second;
-  };
-  alignas(8) float numbers[kRowCount * 8 * kColumns];
-
-  __device__ void clear(int lane) {
-    SHARDIT_KEEP_LOOP
-    for (int i = lane; i < kRowCount * 8 * kColumns; i += 32) numbers[i] = 0;
-  }
-
-  // table[y][d] += the sum of what stands d - (W - 1) image columns apart; `table`: rows of 2 W - 1.
-  __device__ void add_to(float* table, const Relative<W, kTile / 8>& sums, int lane) {
-    constexpr int kWidth = 2 * W - 1, kSteps = (kWidth + 31) / 32;
-    float* const pairs = numbers + lane / 4 * kColumns + lane % 4 * 2;
-    SHARDIT_UNROLL
-    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
-    for (int u = 0; u < kUnits - 2; ++u)
-      *reinterpret_cast<Pair*>(pairs + 8 * (y * kColumns + u + 1)) = {sums.of[y][u][0], sums.of[y][u][1]};
-    __syncwarp();
-    SHARDIT_UNROLL
-    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
-    for (int step = 0; step < kSteps; ++step) {
-      const int d = lane + 32 * step;
-      const float* const diagonal = numbers + d + 1;
-      float sum = 0;
-      SHARDIT_UNROLL
-      for (int row = 0; row < 8; ++row) sum += diagonal[(8 * y + row) * kColumns + row];
-      if (d < kWidth) table[y * kWidth + d] += sum;
-    }
-    __syncwarp();
-  }
-};
-
 template <int D, int W> struct QueryMemory {
-  static constexpr int kTableRows = W + kRowsOfWarp<W> - 1;
   alignas(128) BF16 query[kBlockRows * kStride<D>];  // in the end, dq
   BF16 dout[kBlockRows * kStride<D>];
   BF16 key[2][kTile * kStride<D>], value[2][kTile * kStride<D>];
   float table[(2 * W - 1) * (2 * W - 1)];
-  float dtable[kWarps][kTableRows * (2 * W - 1)];  // row: image row of the key - that of the query, from the least on
-  DiagonalMemory<W> diagonals[kWarps];
+  WarpTable<W> dtable[kWarps];
+  DiagonalMemory<W, kTile / 8> diagonals[kWarps];
   float dtime[kWarps][2][D];
 };
 
@@ -83,20 +44,6 @@ __device__ void differentiate(Accumulators<kTiles>& s, const Accumulators<kTiles
   for (int i = 0; i < 4; ++i) {
     const float p = ptx::exp2_approximate(fmaf(s.c[m][n][i], scale, -log_sum[m][i / 2]));
     s.c[m][n][i] = p * (dp.c[m][n][i] - delta[m][i / 2]);
-  }
-}
-
-// The block's sums of dbias, from its warps' tables, whose first rows lie kRowsOfWarp apart.
-template <int D, int W> __device__ void store_partial_bias(const QueryMemory<D, W>& memory, float* to, int thread) {
-  constexpr int kWidth = 2 * W - 1;
-  SHARDIT_KEEP_LOOP
-  for (int i = thread; i < kPartialRows<W> * kWidth; i += kThreads) {
-    float sum = 0;
-    for (int warp = 0; warp < kWarps; ++warp) {
-      const int row = i / kWidth - (kWarps - 1 - warp) * kRowsOfWarp<W>;
-      if (row >= 0 && row < QueryMemory<D, W>::kTableRows) sum += memory.dtable[warp][row * kWidth + i % kWidth];
-    }
-    to[i] = sum;
   }
 }
 
@@ -131,9 +78,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   const Deltas<D, kRows> deltas(static_cast<const BF16*>(a.out) + out_row, z.channels, time + 2 * z.channels, lane);
   const float log_sum_of_lane = a.lse[of_head * kTokens + row + lane] * kLog2E;
   table.store(memory.table, z.inverse_scale, thread);
-  float* const dtable = memory.dtable[warp];
-  SHARDIT_KEEP_LOOP
-  for (int i = lane; i < QueryMemory<D, W>::kTableRows * (2 * W - 1); i += 32) dtable[i] = 0;
+  memory.dtable[warp].clear(lane);
   memory.diagonals[warp].clear(lane);
   ptx::wait_for_copies<1>();
   add_to_rows<D, kBlockRows, kThreads>(memory.query, query_time, thread);
@@ -172,7 +117,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
     differentiate(s, dp, z.scale * kLog2E, log_sum, delta);
     multiply_columns<D>(dq, s, memory.key[tile % 2], lane);
     relative.gather(s);
-    memory.diagonals[warp].add_to(dtable + tile * kRowsOfWarp<W> * (2 * W - 1), relative, lane);
+    memory.diagonals[warp].add_to(memory.dtable[warp], tile * kRowsOfWarp<W>, relative, lane);
   }
 
   sum_columns<D>(dq, memory.dtime[warp][0], lane);
@@ -182,7 +127,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_query_gradient(TensorSi
   const HeadRows<BF16> din(z, static_cast<BF16*>(a.dqkv), image, head, kTokens, D);
   store_rows<D, kRows, 32>(din.q + int64_t{row} * din.stride, din.stride, queries, lane);
   const int64_t block = of_head * kBlocks + blockIdx.x;
-  store_partial_bias<D, W>(memory, w.bias + block * kPartialRows<W> * (2 * W - 1), thread);
+  store_partial_bias<W, kThreads>(memory.dtable, w.bias + block * kPartialRows<W> * (2 * W - 1), thread);
   for (int i = thread; i < 2 * D; i += kThreads) {
     float sum = memory.dtime[0][i / D][i % D];
     for (int other = 1; other < kWarps; ++other) sum += memory.dtime[other][i / D][i % D];
@@ -293,8 +238,9 @@ __global__ void __launch_bounds__(kThreads, 2) attention_key_gradient(TensorSize
 
 // ---- sums of partial sums ------------------------------------------------------------------------------------------
 
-// One entry of the table per thread, over images, then blocks. blockIdx.y: the head.
-template <int W> __global__ void sum_partial_bias(TensorSizes z, const float* partial, float* dbias) {
+// One entry of the table per thread, over images, then blocks of rows. blockIdx.y: the head. The tables of kernels by
+// queries stand last entry first.
+template <int W, bool kByQueries> __global__ void sum_partial_bias(TensorSizes z, const float* partial, float* dbias) {
   constexpr int kWidth = 2 * W - 1, kTable = kWidth * kWidth, kBlocks = W * W / kBlockRows;
   const int r = blockIdx.x * blockDim.x + threadIdx.x, head = blockIdx.y;
   if (r >= kTable) return;
@@ -306,7 +252,7 @@ template <int W> __global__ void sum_partial_bias(TensorSizes z, const float* pa
       const int64_t first = ((int64_t{image} * z.heads + head) * kBlocks + block) * kPartialRows<W>;
       sum += partial[(first + row) * kWidth + r % kWidth];
     }
-  dbias[int64_t{kTable - 1 - r} * z.heads + head] = sum;  // the tables stand last entry first
+  dbias[int64_t{kByQueries ? kTable - 1 - r : r} * z.heads + head] = sum;
 }
 
 // dqkv_time of one head (blockIdx.x) of one image (blockIdx.y), one channel per thread, over blocks.
@@ -339,15 +285,20 @@ template <int D, int W> void key_gradient_as(const Sizes& z, const Backward& a, 
          sizeof(KeyMemory<D, W>), stream, tensor_sizes(z), a, Workspace(z, a.workspace));
 }
 
-void sum_partials(const Sizes& z, const Backward& a, void* stream) {
+template <bool kByQueries> void sum_bias(const Sizes& z, const Backward& a, void* stream) {
   constexpr int kSumThreads = 128;
-  const TensorSizes sizes = tensor_sizes(z);
-  const Workspace w(z, a.workspace);
+  const dim3 grid((z.table() + kSumThreads - 1) / kSumThreads, z.heads);
+  const auto kernel = z.window == 16 ? sum_partial_bias<16, kByQueries> : sum_partial_bias<32, kByQueries>;
+  launch(kernel, grid, dim3(kSumThreads), 0, stream, tensor_sizes(z), Workspace(z, a.workspace).bias, a.dbias);
+}
+
+void sum_bias_by_keys(const Sizes& z, const Backward& a, void* stream) { sum_bias<false>(z, a, stream); }
+
+void sum_partials(const Sizes& z, const Backward& a, void* stream) {
+  sum_bias<true>(z, a, stream);
   visit_tensor_shapes(z, [&]<int D, int W>() {
-    launch(sum_partial_bias<W>, dim3((z.table() + kSumThreads - 1) / kSumThreads, z.heads), dim3(kSumThreads), 0,
-           stream, sizes, w.bias, a.dbias);
-    launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, sizes, w.time,
-           static_cast<BF16*>(a.dqkv_time));
+    launch(sum_partial_time<D, W>, dim3(z.heads, z.images), dim3(D), 0, stream, tensor_sizes(z),
+           Workspace(z, a.workspace).time, static_cast<BF16*>(a.dqkv_time));
   });
 }
 

@@ -56,13 +56,18 @@ inline bool on_tensor_cores(const Sizes& z) {
 
 // What the kernels of the backward pass leave for one another; a part that a way does not use is empty.
 struct Workspace {
-  static constexpr int kBlockRows = 128;  // queries of a block on tensor cores: a few whole rows of the image
+  static constexpr int kBlockRows = 128;  // queries, or keys, of a block on tensor cores: a few whole rows of the image
 
   // Tensor cores.
   BF16* query;        // (B, N, C): q + q_t
   float* statistics;  // (B, H, N, 2): lse log2(e) and delta of a query
   float* bias;        // (B, H, blocks, rows, 2w - 1): a block's sums of dl, by difference of image rows and columns
-  float* time;        // (B, H, blocks, 2, D): a block's sums of dq / scale and of dout
+  float* time;        // (B, H, blocks, 2, D): a block's sums of dq / scale and of dout; or see below
+  // Warpgroups, in place of statistics and time.
+  static constexpr int kPartRows = 16;
+  BF16* columns;  // (B, H, N, 2, 8): what products add to those of q and of dout
+  float* dout;    // (B, H, N / kPartRows, D): sums of dout
+  float* dq;      // (B, H, N D), in an order of its own: sums of dq / scale over the keys so far
   // Plain.
   float* delta;  // (B, H, N)
   float* sums;   // (B, H, N): of dl over the queries of a key
@@ -77,6 +82,9 @@ struct Workspace {
     statistics = take<float>(begin, tensor ? 2 * rows : 0);
     bias = take<float>(begin, blocks * bias_rows(z.window) * (2 * z.window - 1));
     time = take<float>(begin, blocks * 2 * z.depth);
+    columns = take<BF16>(begin, tensor ? rows * 16 : 0);
+    dout = take<float>(begin, tensor ? rows / kPartRows * z.depth : 0);
+    dq = take<float>(begin, tensor ? rows * z.depth : 0);
     delta = take<float>(begin, tensor ? 0 : rows);
     sums = take<float>(begin, tensor ? 0 : rows);
   }

@@ -1,9 +1,9 @@
 // The forward pass of attention on Hopper's tensor cores (wgmma); bounded by their rate and that of exp2.
 //
-// A block of kGroups warpgroups computes 64 queries of one head by each, which stay in shared memory. Keys and
-// values pass by in tiles of 64 through kStages places in shared memory. All warps copy; barriers in shared memory, not
-// __syncthreads, hand the tiles over, so that a warpgroup may be half a tile ahead of another: one's softmax runs
-// during another's products. Within a warpgroup the products p v of a tile run while the next tile's bias is read.
+// An item is kGroups x 64 queries of one head of one image: 64 for each of kGroups warpgroups, whose softmax runs
+// during another's products. One more warpgroup copies: queries of the next item, and keys and values, which pass by in
+// tiles of
+// 64. There are as many blocks as multiprocessors, each with a run of items, so that only the first waits for memory.
 #include "core/cuda.h"
 #include "ops/attention_softmax.h"
 #include "ops/attention_tensor.h"
@@ -15,110 +15,197 @@ namespace {
 using namespace attention_warp;
 using namespace attention_warpgroup;
 
-// One block an SM. Two blocks of two would each copy all keys and values: 176 us to 135 at (8,16,1024,72) on an H200.
-constexpr int kGroups = 4, kForwardWarps = 4 * kGroups, kForwardThreads = kGroups * kGroupThreads;
-constexpr int kKeys = 64, kStages = 4;  // two being read, since warpgroups may be a tile apart, and two under way
+constexpr int kGroups = 4, kGroupWarps = 4, kReaders = kGroups * kGroupWarps;
+constexpr int kForwardThreads = (1 + kGroups) * kGroupThreads, kReaderThreads = kGroups * kGroupThreads;
+constexpr int kQueries = kGroups * kGroupRows, kKeys = 64, kStages = 4;
+// Registers of a thread by role; together at most those of five times 96.
+constexpr int kCopyRegisters = 32, kReaderRegisters = 112;
+
+template <int D> struct Queries {
+  Tile<D, kQueries> rows;
+  alignas(16) BF16 value_time[D];
+};
 
 template <int D, int W> struct WarpgroupForwardMemory {
-  alignas(128) Tile<D, kKeys> key[kStages];
-  Tile<D, kKeys, false> value[kStages];
-  BF16 rows[kForwardWarps][kWarpRows * kStride<D>];  // queries, in the end the output
-  alignas(16) BF16 value_time[D];
-  float table[(2 * W - 1) * (2 * W - 1)];
-  Handover<kStages, kForwardWarps> tiles;
+  alignas(128) Queries<D> queries[2];
+  Tile<D, kKeys> key[kStages];
+  Tile<D, kKeys, D / 8> value[kStages];
+  float table[2][(2 * W - 1) * (2 * W - 1)];
+  Handover<2, kGroupWarps, kReaders> items;
+  Handover<kStages, kGroupWarps, kReaders> tiles;
+  Handover<2, kReaders, kReaders> tables;
 };
+
+// A block's items, and the thread in its warpgroup. Items of a head follow one another, and of an image among them.
+template <int D, int W> struct Run {
+  static constexpr int kTokens = W * W, kTiles = kTokens / kKeys, kItems = kTokens / kQueries;  // of a head
+  WarpgroupForwardMemory<D, W>& memory;
+  const TensorSizes& z;
+  const Forward& a;
+  int begin, end, thread, lane, warp;
+
+  __device__ int head(int item) const { return item / (z.images * kItems); }
+  __device__ int image(int item) const { return item / kItems % z.images; }
+  __device__ int first_query(int item) const { return item % kItems * kQueries; }
+  __device__ const BF16* time(int item) const {
+    return static_cast<const BF16*>(a.qkv_time) + int64_t{image(item)} * 3 * z.channels + head(item) * D;
+  }
+};
+
+// One copy is under way while the next begins. An item's queries come with a late tile of the item before.
+template <int D, int W> __device__ __forceinline__ void copy_items(const Run<D, W>& run) {
+  auto& memory = run.memory;
+  const int thread = run.thread, lane = run.lane;
+  const auto in = [&](int item) -> HeadRows<const BF16> {
+    return {run.z, static_cast<const BF16*>(run.a.qkv), run.image(item), run.head(item), run.kTokens, D};
+  };
+  const auto copy_queries = [&](int item) {
+    const HeadRows<const BF16> from = in(item);
+    auto& queries = memory.queries[(item - run.begin) % 2];
+    memory.items.wait_for_place(item - run.begin);
+    queries.rows.template copy<kGroupThreads>(from.q + int64_t{run.first_query(item)} * from.stride, from.stride,
+                                              thread);
+    if (thread < D / 8)
+      ptx::copy_async(queries.value_time + 8 * thread, run.time(item) + 2 * run.z.channels + 8 * thread);
+  };
+  const auto hand_over_queries = [&](int item) {
+    auto& queries = memory.queries[(item - run.begin) % 2];
+    queries.rows.template add<kGroupThreads>(ColumnChunks<D>(run.time(item), thread), thread);
+    memory.items.written(item - run.begin, lane);
+  };
+  constexpr int kLate = Run<D, W>::kTiles - 2;
+  const auto brings_queries = [&](int item, int tile) { return tile == kLate && item + 1 < run.end; };
+
+  copy_queries(run.begin);
+  ptx::end_copy_group();
+  int filling = 0;
+  SHARDIT_KEEP_LOOP
+  for (int item = run.begin; item < run.end; ++item) SHARDIT_KEEP_LOOP
+  for (int tile = 0; tile < run.kTiles; ++tile, ++filling) {
+    int here = item;  // addresses are made anew for each tile: this role has few registers
+    ptx::keep_here(here);
+    const HeadRows<const BF16> from = in(here);
+    const int64_t first = int64_t{tile} * kKeys * from.stride;
+    memory.tiles.wait_for_place(filling);
+    memory.key[filling % kStages].template copy<kGroupThreads>(from.k + first, from.stride, thread);
+    memory.value[filling % kStages].template copy<kGroupThreads>(from.v + first, from.stride, thread);
+    if (brings_queries(item, tile)) copy_queries(here + 1);
+    ptx::end_copy_group();
+    ptx::wait_for_copies<1>();  // of all but this tile
+    if (filling == 0)
+      hand_over_queries(run.begin);
+    else
+      memory.tiles.written(filling - 1, lane);
+    if (tile > 0 && brings_queries(item, tile - 1)) hand_over_queries(here + 1);
+  }
+  ptx::wait_for_copies<0>();
+  memory.tiles.written(filling - 1, lane);
+}
+
+template <int D, int W> __device__ __forceinline__ void attend(const Run<D, W>& run, int group) {
+  auto& memory = run.memory;
+  const TensorSizes& z = run.z;
+  const int lane = run.lane, group_first = group * kGroupRows, warp_first = group_first + run.warp * kWarpRows;
+  const float scale = z.scale * kLog2E;
+  int filling = 0, table = -1, head = -1;
+  SHARDIT_KEEP_LOOP
+  for (int item = run.begin; item < run.end; ++item) {
+    const int nth = item - run.begin, row = run.first_query(item) + warp_first;
+    if (run.head(item) != head) {
+      if (table >= 0) memory.tables.read(table, lane);
+      head = run.head(item);
+      const int reader = group * kGroupThreads + run.thread;
+      const TableEntries<W, kReaderThreads> entries(static_cast<const BF16*>(run.a.bias), z.heads, head, reader);
+      memory.tables.wait_for_place(++table);
+      entries.store(memory.table[table % 2], z.inverse_scale, reader);
+      memory.tables.written(table, lane);
+      memory.tables.wait_for(table);
+    }
+    auto& queries = memory.queries[nth % 2];
+    memory.items.wait_for(nth);
+    Accumulators<D / 8, 1> out;
+    out.clear();
+    RunningSoftmax<1> softmax;
+    softmax.clear();
+    LeftColumns<kKeys / 8> p;  // lives until its products are waited for
+    SHARDIT_KEEP_LOOP
+    for (int tile = 0; tile < run.kTiles; ++tile, ++filling) {
+      const int stage = filling % kStages;
+      Accumulators<kKeys / 8, 1> s;
+      {
+        Relative<W, kKeys / 8, 1> bias;
+        bias.template load<1>(memory.table[table % 2], table_entry<W>(row, tile * kKeys), lane);
+        bias.spread(s);
+      }
+      memory.tiles.wait_for(filling);
+      ptx::begin_products(s.c[0]);
+      multiply_rows(s, queries.rows, group_first, memory.key[stage]);
+      ptx::end_product_group();
+      ptx::wait_for_products<0>();  // of this tile, and of values of the tile before
+      if (tile > 0) memory.tiles.read(filling - 1, lane);
+      exponentiate(s, softmax, out, scale);
+      p.round(s);
+      ptx::begin_products(out.c[0]);
+      multiply_columns(out, p, memory.value[stage]);
+      ptx::end_product_group();
+    }
+    ptx::wait_for_products<0>();
+    memory.tiles.read(filling - 1, lane);
+
+    const int64_t token = int64_t{run.image(item)} * run.kTokens + row;
+    float factor[1][2];
+    finish(softmax, z.scale, run.a.lse + (int64_t{run.image(item)} * z.heads + head) * run.kTokens + row, factor, lane);
+    round_pairs<D>(out, factor[0], queries.value_time, lane, [&](int i, int column, uint32_t pair) {
+      *reinterpret_cast<uint32_t*>(queries.rows.at(warp_first + i, column)) = pair;  // products of these rows are done
+    });
+    __syncwarp();
+    queries.rows.store(static_cast<BF16*>(run.a.out) + token * z.channels + head * D, z.channels, warp_first, lane);
+    memory.items.read(nth, lane);
+  }
+}
 
 template <int D, int W>
 __global__ void __launch_bounds__(kForwardThreads, 1) attention_warpgroup_forward(TensorSizes z, Forward a) {
-  constexpr int kTokens = W * W, kTiles = kTokens / kKeys;
   static_assert(sizeof(WarpgroupForwardMemory<D, W>) + kSharedReserved <= kSharedOfSm);
   SHARDIT_DYNAMIC_SHARED(unsigned char, bytes);
   auto& memory = *reinterpret_cast<WarpgroupForwardMemory<D, W>*>(bytes);
-  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
-  const int row = blockIdx.x * kGroups * kGroupRows + warp * kWarpRows;  // the warp's first
-  const int head = blockIdx.y, image = blockIdx.z;
-  const HeadRows<const BF16> in(z, static_cast<const BF16*>(a.qkv), image, head, kTokens, D);
-  const BF16* time = static_cast<const BF16*>(a.qkv_time) + int64_t{image} * 3 * z.channels + head * D;
-
-  const auto copy_tile = [&](int tile) {
-    const int64_t first = int64_t{tile} * kKeys * in.stride;
-    memory.key[tile % kStages].template copy<kForwardThreads>(in.k + first, in.stride, thread);
-    memory.value[tile % kStages].template copy<kForwardThreads>(in.v + first, in.stride, thread);
-    ptx::end_copy_group();
-  };
-  // The copy of the tile after this one is done, as far as this warp took part; the one after that begins. No copy is
-  // under way between the two, for which the memory fence in copied() might wait.
-  const auto hand_over = [&](int tile) {
-    if (tile + 1 < kTiles) {
-      ptx::wait_for_copies<0>();
-      memory.tiles.copied(tile + 1, lane);
-    }
-    if (tile + 2 < kTiles) {
-      memory.tiles.wait_for_place(tile + 2);
-      copy_tile(tile + 2);
-    }
-  };
-  BF16* const rows = memory.rows[warp];
-  const ColumnChunks<D> query_time(time, lane);
-  const TableEntries<W, kForwardThreads> table(static_cast<const BF16*>(a.bias), z.heads, head, thread);
-  copy_rows<D, kWarpRows, 32>(rows, in.q + int64_t{row} * in.stride, in.stride, lane);
-  if (thread < D / 8) ptx::copy_async(memory.value_time + 8 * thread, time + 2 * z.channels + 8 * thread);
-  ptx::end_copy_group();
-  copy_tile(0);
-  copy_tile(1);
+  const int thread = threadIdx.x, in_group = thread % kGroupThreads;
+  for (auto& queries : memory.queries) queries.rows.template clear_rest<kForwardThreads>(thread);
   for (auto& tile : memory.key) tile.template clear_rest<kForwardThreads>(thread);
-  if (thread == 0) memory.tiles.begin();
-  // All that the block reads first is on its way: the compiler moves no use of it to before the barrier.
-  __syncthreads();
-
-  table.store(memory.table, z.inverse_scale, thread);
-  ptx::wait_for_copies<1>();
-  memory.tiles.copied(0, lane);
-  add_to_rows<D, kWarpRows, 32>(rows, query_time, lane);
-  __syncthreads();
-  Accumulators<D / 8, 1> out;
-  out.clear();
-  RunningSoftmax<1> softmax;
-  softmax.clear();
-  const float scale = z.scale * kLog2E;
-  SHARDIT_KEEP_LOOP
-  for (int tile = 0; tile < kTiles; ++tile) {
-    Relative<W, kKeys / 8, 1> bias;
-    bias.template load<1>(memory.table, table_entry<W>(row, tile * kKeys), lane);
-    Accumulators<kKeys / 8, 1> s;
-    bias.spread(s);
-    LeftRows<D> query;
-    query.load(rows, lane);
-    memory.tiles.wait_for(tile);
-    ptx::begin_products(s.c[0]);
-    multiply_rows(s, query, memory.key[tile % kStages]);
-    ptx::end_product_group();
-    hand_over(tile);
-    ptx::wait_for_products<0>();
-    exponentiate(s, softmax, out, scale);
-    LeftColumns<kKeys / 8> p;
-    p.round(s);
-    ptx::begin_products(out.c[0]);
-    multiply_columns(out, p, memory.value[tile % kStages]);
-    ptx::end_product_group();
-    ptx::wait_for_products<0>();
-    memory.tiles.read(tile, lane);
+  ptx::publish_to_products();
+  if (thread == 0) {
+    memory.items.begin();
+    memory.tiles.begin();
+    memory.tables.begin();
   }
+  __syncthreads();
 
-  float factor[1][2];
-  finish(softmax, z.scale, a.lse + (int64_t{image} * z.heads + head) * kTokens + row, factor, lane);
-  round_rows<D>(rows, out, factor, memory.value_time, lane);
-  __syncwarp();
-  BF16* to = static_cast<BF16*>(a.out) + (int64_t{image} * kTokens + row) * z.channels + head * D;
-  store_rows<D, kWarpRows, 32>(to, z.channels, rows, lane);
+  const int64_t items = int64_t{z.images} * z.heads * Run<D, W>::kItems;
+  const Run<D, W> run{memory,
+                      z,
+                      a,
+                      static_cast<int>(items * blockIdx.x / gridDim.x),
+                      static_cast<int>(items * (blockIdx.x + 1) / gridDim.x),
+                      in_group,
+                      thread % 32,
+                      in_group / 32};
+  const int group = __shfl_sync(0xffffffffu, thread / kGroupThreads, 0);  // one number to the compiler, too
+  if (group == kGroups) {
+    ptx::shrink_registers_to<kCopyRegisters>();
+    copy_items(run);
+  } else {
+    ptx::grow_registers_to<kReaderRegisters>();
+    attend(run, group);
+  }
 }
 
 }  // namespace
 
 void warpgroup_forward(const Sizes& z, const Forward& a, void* stream) {
   visit_tensor_shapes(z, [&]<int D, int W>() {
-    launch(attention_warpgroup_forward<D, W>, dim3(W * W / (kGroups * kGroupRows), z.heads, z.images),
-           dim3(kForwardThreads), sizeof(WarpgroupForwardMemory<D, W>), stream, tensor_sizes(z), a);
+    const int items = z.images * z.heads * Run<D, W>::kItems;
+    launch(attention_warpgroup_forward<D, W>, dim3(std::min(items, multiprocessors())), dim3(kForwardThreads),
+           sizeof(WarpgroupForwardMemory<D, W>), stream, tensor_sizes(z), a);
   });
 }
 

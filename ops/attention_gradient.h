@@ -1,6 +1,7 @@
-// What the kernels by queries of attention's backward pass sum beside their products, by warp.
+// What the kernels of attention's backward pass sum beside their products, by warp.
 #pragma once
 
+#include "ops/attention_device.h"
 #include "ops/attention_warp.h"
 
 namespace shardit::attention_warp {
@@ -60,16 +61,103 @@ template <int D, int kBlocks> __device__ void sum_columns(const BF16* rows, floa
   }
 }
 
-// The same of fp32 numbers in registers.
-template <int D, int kBlocks>
-__device__ void sum_columns(const Accumulators<D / 8, kBlocks>& rows, float* to, int lane) {
+// Of fp32 numbers in registers: calls f(column, sum) in one of the lanes.
+template <int D, int kBlocks, typename F>
+__device__ void for_column_sums(const Accumulators<D / 8, kBlocks>& rows, int lane, F&& f) {
   SHARDIT_UNROLL
   for (int n = 0; n < D / 8; ++n) SHARDIT_UNROLL
   for (int i = 0; i < 2; ++i) {
     float sum = 0;
     for (int m = 0; m < kBlocks; ++m) sum += rows.c[m][n][i] + rows.c[m][n][i + 2];
     for (int apart = 4; apart < 32; apart *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, apart);
-    if (lane < 4) to[8 * n + 2 * lane + i] = sum;
+    if (lane < 4) f(8 * n + 2 * lane + i, sum);
+  }
+}
+template <int D, int kBlocks>
+__device__ void sum_columns(const Accumulators<D / 8, kBlocks>& rows, float* to, int lane) {
+  for_column_sums<D>(rows, lane, [&](int column, float sum) { to[column] = sum; });
+}
+template <int D, int kBlocks>
+__device__ void add_columns(const Accumulators<D / 8, kBlocks>& rows, float* to, int lane) {
+  for_column_sums<D>(rows, lane, [&](int column, float sum) { to[column] += sum; });
+}
+
+// ---- dbias ---------------------------------------------------------------------------------------------------------
+//
+// Below, rows are queries and columns keys, or the other way round: a row's tokens lie in a warp's kRowsOfWarp image
+// rows, and a column stands so many image rows and columns behind a row.
+
+template <int W> inline constexpr int kRowsOfWarp = kRows / W;
+
+// A warp's sums for dbias, by difference of image rows, from the least on, and of image columns.
+template <int W> struct WarpTable {
+  static constexpr int kWidth = 2 * W - 1, kCount = (W + kRowsOfWarp<W> - 1) * kWidth;
+  float sums[kCount];
+
+  __device__ void clear(int lane) {
+    SHARDIT_KEEP_LOOP
+    for (int i = lane; i < kCount; i += 32) sums[i] = 0;
+  }
+};
+
+// Where a warp sums numbers along diagonals: for each difference of image rows 8 rows (of a unit of 8 rows) of 2 W + 8
+// columns, which count from W below the row's unit: 8-token units side by side, an empty one at either end.
+template <int W, int kTiles> struct DiagonalMemory {
+  using Sums = Relative<W, kTiles>;
+  static constexpr int kColumns = 2 * W + 8, kUnits = kColumns / 8, kRowCount = Sums::kRowCount;
+  static_assert(kUnits == Sums::kUnitCount + 2);
+  struct alignas(8) Pair {
+    float first, second;
+  };
+  alignas(8) float numbers[kRowCount * 8 * kColumns];
+
+  __device__ void clear(int lane) {
+    SHARDIT_KEEP_LOOP
+    for (int i = lane; i < kRowCount * 8 * kColumns; i += 32) numbers[i] = 0;
+  }
+
+  // Adds what `sums` has of the tile whose first column stands in image row `row`.
+  __device__ void add_to(WarpTable<W>& table, int row, const Sums& sums, int lane) {
+    constexpr int kWidth = WarpTable<W>::kWidth, kSteps = (kWidth + 31) / 32;
+    float* const pairs = numbers + lane / 4 * kColumns + lane % 4 * 2;
+    SHARDIT_UNROLL
+    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+    for (int u = 0; u < kUnits - 2; ++u)
+      *reinterpret_cast<Pair*>(pairs + 8 * (y * kColumns + u + 1)) = {sums.of[y][u][0], sums.of[y][u][1]};
+    __syncwarp();
+    float along[kRowCount][kSteps];  // all before the first goes into the table, so that none waits for another
+    SHARDIT_UNROLL
+    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      const float* const diagonal = numbers + lane + 32 * step + 1;
+      along[y][step] = 0;
+      SHARDIT_UNROLL
+      for (int i = 0; i < 8; ++i) along[y][step] += diagonal[(8 * y + i) * kColumns + i];
+    }
+    float* const to = table.sums + row * kWidth;
+    SHARDIT_UNROLL
+    for (int y = 0; y < kRowCount; ++y) SHARDIT_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      const int d = lane + 32 * step;
+      if (d < kWidth) to[y * kWidth + d] += along[y][step];
+    }
+    __syncwarp();
+  }
+};
+
+// The sums of a block of four warps, whose first rows lie kRowsOfWarp apart.
+template <int W, int kThreads>
+__device__ void store_partial_bias(const WarpTable<W> (&tables)[4], float* to, int thread) {
+  constexpr int kWidth = WarpTable<W>::kWidth;
+  SHARDIT_KEEP_LOOP
+  for (int i = thread; i < attention_device::Workspace::bias_rows(W) * kWidth; i += kThreads) {
+    float sum = 0;
+    SHARDIT_UNROLL
+    for (int warp = 0; warp < 4; ++warp) {
+      const int at = i - (3 - warp) * kRowsOfWarp<W> * kWidth;
+      if (at >= 0 && at < WarpTable<W>::kCount) sum += tables[warp].sums[at];
+    }
+    to[i] = sum;
   }
 }
 

@@ -34,12 +34,10 @@ template <typename T> struct HeadRows {
         stride(3 * z.channels) {}
 };
 
-// The backward pass by warpgroups, in this order, then the sums.
-void warpgroup_query_gradient(const Sizes& z, const Backward& a, void* stream);
-void warpgroup_key_gradient(const Sizes& z, const Backward& a, void* stream);
-
-// dbias and dqkv_time from what the kernels by queries, of either way, have left in the workspace.
-void sum_partials(const Sizes& z, const Backward& a, void* stream);
+// The backward pass by warpgroups, in this order.
+void warpgroup_prepare(const Sizes& z, const Backward& a, void* stream);
+void warpgroup_gradient(const Sizes& z, const Backward& a, void* stream);
+void sum_bias_by_keys(const Sizes& z, const Backward& a, void* stream);
 
 // Calls f.operator()<depth, window>(). REQUIRES: on_tensor_cores(z).
 template <typename F> void visit_tensor_shapes(const Sizes& z, F&& f) {

@@ -199,6 +199,19 @@ template <int W, int kTiles, int kBlocks = 2> struct Relative {
       of[row(a, n)][unit(a, n)][i % 2] += c.c[m][n][i];
     }
   }
+  // The same of rounded numbers: pair(a, n) is the thread's two of row unit a and column unit n.
+  template <typename F> __device__ void gather_pairs(F&& pair) {
+    SHARDIT_UNROLL
+    for (auto& y : of) SHARDIT_UNROLL
+    for (auto& u : y) u[0] = u[1] = 0;
+    SHARDIT_UNROLL
+    for (int a = 0; a < 2 * kBlocks; ++a) SHARDIT_UNROLL
+    for (int n = 0; n < kTiles; ++n) {
+      const uint32_t both = pair(a, n);
+      of[row(a, n)][unit(a, n)][0] += ptx::low_of(both);
+      of[row(a, n)][unit(a, n)][1] += ptx::high_of(both);
+    }
+  }
 };
 
 // The entry of query i and key j in a table that stands last entry first.
@@ -259,18 +272,22 @@ template <int D> struct ColumnChunks {
   __device__ const ptx::Chunk& at(int column) const { return of[column / 64]; }
 };
 
+// Numbers of two chunks added, and rounded.
+__device__ inline ptx::Chunk sum_of(const ptx::Chunk& x, const ptx::Chunk& y) {
+  ptx::Chunk sum;
+  SHARDIT_UNROLL
+  for (int k = 0; k < 4; ++k)
+    sum.words[k] = ptx::pack_bf16(ptx::low_of(x.words[k]) + ptx::low_of(y.words[k]),
+                                  ptx::high_of(x.words[k]) + ptx::high_of(y.words[k]));
+  return sum;
+}
+
 // Adds a row of D to the chunks that this thread has copied.
 template <int D, int kCount, int kThreads>
 __device__ void add_to_rows(BF16* rows, const ColumnChunks<D>& shift, int thread) {
   for_chunks<D, kCount, kThreads>(thread, [&](int row, int column) {
     auto& x = *reinterpret_cast<ptx::Chunk*>(rows + row * kStride<D> + column);
-    const ptx::Chunk& y = shift.at(column);
-    ptx::Chunk sum = x;
-    SHARDIT_UNROLL
-    for (int k = 0; k < 4; ++k)
-      sum.words[k] = ptx::pack_bf16(ptx::low_of(sum.words[k]) + ptx::low_of(y.words[k]),
-                                    ptx::high_of(sum.words[k]) + ptx::high_of(y.words[k]));
-    x = sum;
+    x = sum_of(x, shift.at(column));
   });
 }
 
@@ -292,6 +309,32 @@ __device__ void round_rows(BF16* to, const Accumulators<D / 8, kBlocks>& c, cons
           ptx::pack_bf16(fmaf(pair[0], factor[m][r], low), fmaf(pair[1], factor[m][r], high));
     }
   }
+}
+
+// Calls f(row, column, pair) for the numbers of a warp's 16 rows times factor[…] (of rows g and g + 8), plus `shift` (a
+// row of D, or null), rounded.
+template <int D, typename F>
+__device__ void round_pairs(const Accumulators<D / 8, 1>& c, const float (&factor)[2], const BF16* shift, int lane,
+                            F&& f) {
+  SHARDIT_UNROLL
+  for (int n = 0; n < D / 8; ++n) {
+    const int column = 8 * n + lane % 4 * 2;
+    const uint32_t shifts = shift ? *reinterpret_cast<const uint32_t*>(shift + column) : 0;
+    SHARDIT_UNROLL
+    for (int r = 0; r < 2; ++r) {
+      const float* pair = c.c[0][n] + 2 * r;
+      f(8 * r + lane / 4, column,
+        ptx::pack_bf16(fmaf(pair[0], factor[r], ptx::low_of(shifts)), fmaf(pair[1], factor[r], ptx::high_of(shifts))));
+    }
+  }
+}
+
+// To rows in global memory that are `stride` numbers apart.
+template <int D>
+__device__ void round_to(BF16* to, int stride, const Accumulators<D / 8, 1>& c, float factor, int lane) {
+  round_pairs<D>(c, {factor, factor}, nullptr, lane, [&](int row, int column, uint32_t pair) {
+    *reinterpret_cast<uint32_t*>(to + (row * stride + column)) = pair;
+  });
 }
 
 // One head's table on its way to shared memory, last entry first. A thread asks for all its entries, each in a sector

@@ -3,7 +3,8 @@
 // A tile stands in columns of 16-byte chunks: chunk c of row r at c kColumnBytes + 16 r. So eight rows of a chunk are
 // one 8 x 8 matrix of core/ptx_warpgroup.h, whether the product runs along the tile's columns or along its rows, and
 // addresses are linear in both. kColumnBytes is 16 more than the rows need: the chunks of a row meet different banks
-// when it is written. Products along the columns take 16 of them: a depth of 72 is padded to a tenth chunk of zeros.
+// when it is written. Products along the columns take 16 of them, an even number of chunks: those that the depth does
+// not fill hold zeros, or numbers that a product adds besides (attention_backward_sm90.cu).
 #pragma once
 
 #include "core/ptx_warpgroup.h"
@@ -15,57 +16,60 @@ using attention_warp::Accumulators;
 
 inline constexpr int kGroupThreads = 128, kGroupRows = 64, kWarpRows = 16;
 
-template <int D, int kCount, bool kPadded = true> struct alignas(16) Tile {
-  static constexpr int kChunks = kPadded ? (D + 15) / 16 * 2 : D / 8, kColumn = 8 * kCount + 8;
+template <int D> inline constexpr int kEvenChunks = (D + 15) / 16 * 2;
+
+template <int D, int kCount, int kChunkCount = kEvenChunks<D>> struct alignas(16) Tile {
+  static constexpr int kChunks = kChunkCount, kColumn = 8 * kCount + 8;
   static constexpr uint32_t kColumnBytes = kColumn * sizeof(BF16), kMatrixBytes = 128;
   BF16 numbers[kChunks * kColumn];
 
-  __device__ BF16* at(int row, int column) { return numbers + column / 8 * kColumn + row * 8; }
+  __device__ BF16* at(int row, int column) { return numbers + column / 8 * kColumn + row * 8 + column % 8; }
 
-  // Columns that the depth does not fill, once.
+  // Writes a chunk of each row that the depth does not fill, once.
+  template <int kThreads> __device__ void fill(int chunk, const ptx::Chunk& with, int thread) {
+    static_assert(kCount <= kThreads);
+    if (thread < kCount) *reinterpret_cast<ptx::Chunk*>(at(thread, 8 * chunk)) = with;
+  }
   template <int kThreads> __device__ void clear_rest(int thread) {
-    static_assert(kPadded && kCount <= kThreads);
-    if constexpr (D % 16 != 0) {
-      if (thread < kCount) *reinterpret_cast<ptx::Chunk*>(at(thread, D)) = {};
-    }
+    for (int chunk = D / 8; chunk < kChunks; ++chunk) fill<kThreads>(chunk, {}, thread);
   }
 
-  // Begins the copy of rows that are `stride` numbers apart in global memory.
+  // Begins the copy of kCount rows that are `stride` numbers apart in global memory.
   template <int kThreads> __device__ void copy(const BF16* from, int stride, int thread) {
+    ptx::keep_here(stride);
+    ptx::keep_here(thread);
     attention_warp::for_chunks<D, kCount, kThreads>(
         thread, [&](int row, int column) { ptx::copy_async(at(row, column), from + (row * stride + column)); });
   }
-};
-
-// 16 rows of D of each warp as left operands. They are read anew before each tile's products: held in registers over
-// the loop they cost 20 of them, and ptxas 13.0 takes registers of A that two products of one shape read, as in a depth
-// of 64, for dead after the first round (docs/attention.md).
-template <int D> struct LeftRows {
-  static constexpr int kSteps = (D + 15) / 16;
-  uint32_t a[kSteps][4];
-
-  // `rows`: 16 rows of kStride<D>.
-  __device__ void load(const BF16* rows, int lane) {
-    using attention_warp::kStride;
-    SHARDIT_UNROLL
-    for (int k = 0; k < D / 16; ++k) ptx::load_matrices(a[k], rows + lane % 16 * kStride<D> + 16 * k + lane / 16 * 8);
-    if constexpr (D % 16 != 0) {
-      uint32_t(&last)[4] = a[kSteps - 1];
-      ptx::load_matrices(last, rows + lane % 16 * kStride<D> + D - 8);
-      last[2] = last[3] = 0;
-    }
+  // A warp's 16 rows from `first` on, to rows in global memory.
+  __device__ void store(BF16* to, int stride, int first, int lane) {
+    attention_warp::for_chunks<D, kWarpRows, 32>(lane, [&](int row, int column) {
+      *reinterpret_cast<ptx::Chunk*>(to + (row * stride + column)) =
+          *reinterpret_cast<const ptx::Chunk*>(at(first + row, column));
+    });
+  }
+  // Adds a row of D to the chunks that this thread has copied.
+  template <int kThreads> __device__ void add(const attention_warp::ColumnChunks<D>& shift, int thread) {
+    attention_warp::for_chunks<D, kCount, kThreads>(thread, [&](int row, int column) {
+      auto& x = *reinterpret_cast<ptx::Chunk*>(at(row, column));
+      x = attention_warp::sum_of(x, shift.at(column));
+    });
   }
 };
 
-// Begins c += left tile^T.
-template <int D, int kCount>
-__device__ __forceinline__ void multiply_rows(Accumulators<kCount / 8, 1>& c, const LeftRows<D>& left,
-                                              const Tile<D, kCount>& tile) {
-  using T = Tile<D, kCount>;
-  const auto right = ptx::right_operand<ptx::Stored::kColumns>(tile.numbers, T::kColumnBytes, T::kMatrixBytes);
+// Begins c += left tile^T, 64 rows of `left` from `first` on.
+template <int D, int kLeft, int kCount, int kChunks>
+__device__ __forceinline__ void multiply_rows(Accumulators<kCount / 8, 1>& c, const Tile<D, kLeft, kChunks>& left,
+                                              int first, const Tile<D, kCount, kChunks>& tile) {
+  using ptx::Stored;
+  using L = Tile<D, kLeft, kChunks>;
+  using T = Tile<D, kCount, kChunks>;
+  const auto a = ptx::shared_operand(left.numbers + 8 * first, L::kColumnBytes, L::kMatrixBytes);
+  const auto b = ptx::shared_operand(tile.numbers, T::kColumnBytes, T::kMatrixBytes);
   SHARDIT_UNROLL
-  for (int k = 0; k < LeftRows<D>::kSteps; ++k)
-    ptx::multiply_add_group<ptx::Stored::kColumns>(c.c[0], left.a[k], ptx::advance(right, 2 * k * T::kColumnBytes));
+  for (int k = 0; k < kChunks / 2; ++k)
+    ptx::multiply_add_group<Stored::kRows, Stored::kColumns>(c.c[0], ptx::advance(a, 2 * k * L::kColumnBytes),
+                                                             ptx::advance(b, 2 * k * T::kColumnBytes));
 }
 
 // A warp's 16 x 8 kTiles numbers, rounded, as left operands of products along the tiles.
@@ -83,43 +87,74 @@ template <int kTiles> struct LeftColumns {
 };
 
 // Begins c += left tile.
-template <int D, int kCount, bool kPadded>
+template <int D, int kCount, int kChunks>
 __device__ __forceinline__ void multiply_columns(Accumulators<D / 8, 1>& c, const LeftColumns<kCount / 8>& left,
-                                                 const Tile<D, kCount, kPadded>& tile) {
-  using T = Tile<D, kCount, kPadded>;
-  const auto right = ptx::right_operand<ptx::Stored::kRows>(tile.numbers, T::kMatrixBytes, T::kColumnBytes);
+                                                 const Tile<D, kCount, kChunks>& tile) {
+  using T = Tile<D, kCount, kChunks>;
+  const auto right = ptx::shared_operand(tile.numbers, T::kMatrixBytes, T::kColumnBytes);
   SHARDIT_UNROLL
   for (int k = 0; k < kCount / 16; ++k)
     ptx::multiply_add_group<ptx::Stored::kRows>(c.c[0], left.a[k], ptx::advance(right, 2 * k * T::kMatrixBytes));
 }
 
-// Tiles that warps copy into `kStages` places together and read at different times. Each warp, in order: for every tile
-// copied(), then for every tile wait_for(), its products, read().
-template <int kStages, int kWarps> struct Handover {
-  ptx::Barrier full[kStages], free[kStages];
+// Numbers that warps round in 16 rows each, to be left operands as columns: 8 x 8 matrices, those of a row of matrices
+// side by side.
+template <int kCount, int kColumns> struct alignas(16) RoundedTile {
+  static constexpr uint32_t kMatrixBytes = 128, kRowBytes = kColumns / 8 * kMatrixBytes;  // of a row of matrices
+  uint32_t pairs[kCount / 8][kColumns / 8][32];  // by lane, as a warp holds them
+
+  // The warp's 16 rows from `first` on.
+  __device__ __forceinline__ void store(const LeftColumns<kColumns / 8>& from, int first, int lane) {
+    auto* const rows = pairs + first / 8;
+    SHARDIT_UNROLL
+    for (int k = 0; k < kColumns / 16; ++k) SHARDIT_UNROLL
+    for (int i = 0; i < 4; ++i) rows[i % 2][2 * k + i / 2][lane] = from.a[k][i];
+  }
+};
+
+// Begins c += left^T tile, 64 columns of `left`.
+template <int D, int kCount, int kChunks>
+__device__ __forceinline__ void multiply_columns(Accumulators<D / 8, 1>& c, const RoundedTile<kCount, 64>& left,
+                                                 const Tile<D, kCount, kChunks>& tile) {
+  using ptx::Stored;
+  using L = RoundedTile<kCount, 64>;
+  using T = Tile<D, kCount, kChunks>;
+  const auto a = ptx::shared_operand(left.pairs, L::kRowBytes, L::kMatrixBytes);
+  const auto b = ptx::shared_operand(tile.numbers, T::kMatrixBytes, T::kColumnBytes);
+  SHARDIT_UNROLL
+  for (int k = 0; k < kCount / 16; ++k)
+    ptx::multiply_add_group<Stored::kColumns, Stored::kRows>(c.c[0], ptx::advance(a, 2 * k * L::kRowBytes),
+                                                             ptx::advance(b, 2 * k * T::kMatrixBytes));
+}
+
+// Places in shared memory that kWriters warps fill together, again and again, and kReaders warps read at different
+// times. For each filling, counted from 0, a writer: wait_for_place(), writes, written(); a reader: wait_for(), reads,
+// read().
+template <int kPlaces, int kWriters, int kReaders> struct Handover {
+  ptx::Barrier full[kPlaces], free[kPlaces];
 
   __device__ void begin() {  // by one thread, before a __syncthreads
-    for (int i = 0; i < kStages; ++i) {
-      ptx::begin_barrier(full[i], kWarps);
-      ptx::begin_barrier(free[i], kWarps);
+    for (int i = 0; i < kPlaces; ++i) {
+      ptx::begin_barrier(full[i], kWriters);
+      ptx::begin_barrier(free[i], kReaders);
     }
   }
 
-  // The warp's part of `tile` has arrived.
-  __device__ void copied(int tile, int lane) {
+  // Until the place is free of what it held before.
+  __device__ void wait_for_place(int filling) {
+    if (filling >= kPlaces) ptx::wait(free[filling % kPlaces], filling / kPlaces - 1);
+  }
+  // The warp's part is there, for products too.
+  __device__ void written(int filling, int lane) {
     ptx::publish_to_products();
     __syncwarp();
-    if (lane == 0) ptx::arrive(full[tile % kStages]);
+    if (lane == 0) ptx::arrive(full[filling % kPlaces]);
   }
-  __device__ void wait_for(int tile) { ptx::wait(full[tile % kStages], tile / kStages); }
-
-  // The warp's products with `tile` are done.
-  __device__ void read(int tile, int lane) {
-    if (lane == 0) ptx::arrive(free[tile % kStages]);
-  }
-  // Until the place of `tile` is free of the tile before it.
-  __device__ void wait_for_place(int tile) {
-    if (tile >= kStages) ptx::wait(free[tile % kStages], tile / kStages - 1);
+  __device__ void wait_for(int filling) { ptx::wait(full[filling % kPlaces], filling / kPlaces); }
+  // The warp's reads of it and products with it are done.
+  __device__ void read(int filling, int lane) {
+    __syncwarp();
+    if (lane == 0) ptx::arrive(free[filling % kPlaces]);
   }
 };
 

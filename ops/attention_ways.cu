@@ -6,9 +6,6 @@ namespace shardit::attention_device {
 
 namespace {
 
-// Over the four tiles of 256 tokens a block of the warpgroups' kernels has too little to hide its begin and end behind.
-constexpr int kLeastTokens = 1024;
-
 Way on_hopper_if(const Sizes& z, bool faster) {
   if (!on_tensor_cores(z)) return Way::kPlain;
   return faster && has_warpgroup_products() ? Way::kWarpgroups : Way::kWarps;
@@ -17,8 +14,8 @@ Way on_hopper_if(const Sizes& z, bool faster) {
 }  // namespace
 
 // As measured (docs/attention.md).
-Way forward_way(const Sizes& z) { return on_hopper_if(z, z.tokens >= kLeastTokens); }
-Way backward_way(const Sizes& z) { return on_hopper_if(z, z.tokens >= kLeastTokens && z.depth == 72); }
+Way forward_way(const Sizes& z) { return on_hopper_if(z, true); }
+Way backward_way(const Sizes& z) { return on_hopper_if(z, z.tokens >= 1024 || z.depth == 64); }
 
 void forward(const Sizes& z, const Forward& a, Way way, void* stream) {
   switch (way) {

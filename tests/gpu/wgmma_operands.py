@@ -1,17 +1,23 @@
-"""Whether each wgmma of attention's kernels finds its A in the registers that were loaded for it, by the machine code.
+"""Whether each wgmma that takes A from registers finds in them what was put there for it, by the machine code.
 
 ptxas 13.0 may give fragments that live through a loop the registers of others (docs/attention.md); results are then
 wrong on the card and right in the scalar twin, so this needs no card:
 
-  nvcc -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -gencode=arch=compute_90a,code=sm_90a -I. -cubin \\
-      -o /tmp/forward.cubin ops/attention_forward_sm90.cu
-  nvdisasm -c /tmp/forward.cubin | python3 tests/gpu/wgmma_operands.py
+  python3 tests/gpu/wgmma_operands.py OBJECT...     object files or cubins for sm_90a
 
-Products along the columns of a tile (q k^T) take A from ldmatrix, or zeros; those along its rows (p v) from a rounding.
-The code is walked in its order, the loop over tiles twice. Exits with 1 if an A is something else's.
+cuobjdump and nvdisasm come from PATH or from the folder CUDA_BIN (CUDA's toolkit has them; so do the Python packages
+nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm). Without them it says so and exits with 77.
+
+A comes from a rounding (p, dl). The code is walked in its order, the loop over tiles twice. Exits with 1 if an A is
+something else's, or if no product takes A from registers.
 """
+import os
+import pathlib
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 
 INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?(\S+)\s*(.*?)\s*;")
 PRODUCT = re.compile(r"R\d+, R(\d+), gdesc")
@@ -56,6 +62,8 @@ def kernels(lines):
 def wrong_products(code, loops):
     """(address, register, its writer) of each operand that something else has written."""
     products = [i for i, (_, op, rest, _) in enumerate(code) if op.startswith("HGMMA") and PRODUCT.search(rest)]
+    if not products:
+        return 0, []
     over_tiles = max(loops, key=lambda loop: sum(loop[0] <= i <= loop[1] for i in products))
     order = list(range(over_tiles[1] + 1)) + list(range(over_tiles[0], len(code)))
     writer, wrong = {}, []
@@ -63,23 +71,42 @@ def wrong_products(code, loops):
         address, op, rest, _ = code[i]
         if i in products:
             first = int(PRODUCT.search(rest)[1])
-            right = {"F2FP"} if "tnspB" in rest else {"LDSM", "CS2R", "MOV", "IMAD"}
             wrong += [(address, r, writer.get(r)) for r in range(first, first + 4)
-                      if (writer.get(r) or "nothing").split(".")[0] not in right]
+                      if (writer.get(r) or "nothing").split(".")[0] != "F2FP"]
         for r in written(op, rest):
             writer[r] = op
     return len(products), wrong
 
 
+def disassembled(path):
+    """Lines of an object file's or a cubin's code."""
+    bins = os.pathsep.join([os.environ.get("CUDA_BIN", ""), os.environ["PATH"]])
+    cuobjdump, nvdisasm = (shutil.which(tool, path=bins) for tool in ("cuobjdump", "nvdisasm"))
+    if not cuobjdump or not nvdisasm:
+        print("cuobjdump and nvdisasm are not there: set CUDA_BIN to their folder")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory() as folder:
+        cubins = [path]
+        if path.suffix != ".cubin":
+            subprocess.run([cuobjdump, "-xelf", "all", path.resolve()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            cubins = sorted(pathlib.Path(folder).glob("*.cubin"))
+        return [line + "\n" for cubin in cubins
+                for line in subprocess.run([nvdisasm, "-c", cubin], check=True, capture_output=True,
+                                           text=True).stdout.splitlines()]
+
+
 def main():
-    failed = False
-    for name, code, loops in kernels(sys.stdin):
-        count, wrong = wrong_products(code, loops)
-        print(f"{count} products, {len(wrong)} operands wrong: {name}")
-        for address, register, by in wrong:
-            print(f"  {address}: R{register} is written by {by}")
-        failed |= bool(wrong) or not count
-    return failed
+    total, failed = 0, False
+    for path in map(pathlib.Path, sys.argv[1:]):
+        for name, code, loops in kernels(disassembled(path)):
+            count, wrong = wrong_products(code, loops)
+            total += count
+            if count:
+                print(f"{count} products, {len(wrong)} operands wrong: {name}")
+            for address, register, by in wrong:
+                print(f"  {address}: R{register} is written by {by}")
+            failed |= bool(wrong)
+    return failed or not total
 
 
 if __name__ == "__main__":
