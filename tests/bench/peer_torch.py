@@ -17,7 +17,7 @@ def args_():
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
     p.add_argument("--attn", choices=["auto", "manual", "sdpa", "flex"], default="auto")
-    p.add_argument("--compile", action="store_true")
+    p.add_argument("--compile", choices=["none", "model", "blocks"], default="none", help="blocks: one block, all alike; its bias stays eager, whose backward is faster")
     p.add_argument("--ema", action="store_true")
     return p.parse_args()
 
@@ -30,6 +30,9 @@ class Block(nn.Module):
         s.table = nn.Parameter(torch.randn((2 * w - 1) ** 2, H) * 0.02)
         g = torch.arange(w); r, c = g.repeat_interleave(w), g.repeat(w)
         s.register_buffer("index", (r[:, None] - r[None] + w - 1) * (2 * w - 1) + (c[:, None] - c[None] + w - 1), persistent=False)
+    def bias(s):
+        N = s.index.shape[0]
+        return s.table[s.index.view(-1)].view(N, N, s.H).permute(2, 0, 1)
     def forward(s, x, t):
         B, N, C = x.shape
         h = F.layer_norm(x, (C,), eps=1e-6)
@@ -41,7 +44,7 @@ class Block(nn.Module):
                 return score + table[(i // w - j // w + w - 1) * (2 * w - 1) + (i % w - j % w + w - 1), hh]
             o = flex_attention(q, k, v, score_mod=bias)
         else:
-            b = s.table[s.index.view(-1)].view(N, N, s.H).permute(2, 0, 1)
+            b = s.bias()
             if s.attn == "sdpa":
                 o = F.scaled_dot_product_attention(q, k, v, attn_mask=b[None].to(q.dtype).expand(B, -1, -1, -1))
             else:
@@ -79,7 +82,10 @@ def run(rank, a):
     torch.manual_seed(a.seed)
     if a.attn == "auto": a.attn = "sdpa" if hasattr(F, "scaled_dot_product_attention") else "manual"
     m = DiffiT(a).to(a.device); net = m
-    if a.compile: net = torch.compile(m)
+    if a.compile == "model": net = torch.compile(m)
+    if a.compile == "blocks":
+        Block.bias = torch.compiler.disable(Block.bias)
+        for block in m.blocks: block.compile()
     if a.procs > 1:
         import torch.distributed as dist
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1"); os.environ.setdefault("MASTER_PORT", "29517")
