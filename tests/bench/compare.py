@@ -137,7 +137,7 @@ def page(o):
         for dtype in o.dtypes)
     return f"""{machine(o)} Written by `make bench`.
 
-Beside PyTorch, `tests/bench/peer_torch.py`, on the same cores in turn: medians of {turns} turns, in each the median step
+Beside PyTorch, `tests/bench/peer_torch.py`, on the same cores in turn: medians over {turns} turn{"s" * (turns > 1)}, in each the median step
 of {o.steps}. 128 images a step, AdamW and one EMA on both sides. In {o.dtypes[0]}; in bf16 with `precision.compute=bf16` and
 `--dtype bf16`, where the CPU has AVX-512:
 
