@@ -21,8 +21,8 @@ BUNDLED ?=
 BENCH_FLAGS ?=
 
 PACKAGES := build-essential cmake ninja-build ccache libdnnl-dev libopenmpi-dev openmpi-bin libprotobuf-dev \
-  protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev zlib1g-dev libisal-dev \
-  libxxhash-dev libboost-context-dev python3 dataset-fashion-mnist
+  protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libarchive-dev \
+  zlib1g-dev libisal-dev libxxhash-dev libboost-context-dev python3 dataset-fashion-mnist
 
 # $(call step,what it does,commands): says what it does, and afterwards how long it took or that it failed.
 define step

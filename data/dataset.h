@@ -27,7 +27,8 @@ class Dataset {
   Dataset& operator=(const Dataset&) = delete;
 
   // Writes image `index` as height x width x channels bytes, and its label. Any number of threads may read at once.
-  // Throws IoError for an image that cannot be read. REQUIRES: 0 <= index < size().
+  // Throws IoError for an image that cannot be read, of the kind CorruptImage (data/corrupt_image.h) where its bytes
+  // are no picture. REQUIRES: 0 <= index < size().
   virtual void read(int64_t index, uint8_t* pixels, int64_t* label) const = 0;
 
   const std::string& name() const { return info_.name; }

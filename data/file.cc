@@ -1,6 +1,7 @@
 #include "data/file.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -33,7 +34,20 @@ void File::seek(uint64_t offset) {
 void File::read(void* to, size_t bytes) {
   if (std::fread(to, 1, bytes, file_) == bytes) return;
   if (std::ferror(file_)) fail("read", errno);
-  throw IoError("'" + path_ + "' is cut short: " + std::to_string(size_) + " bytes, more were expected");
+  fail_short();
+}
+
+void File::read_at(uint64_t offset, void* to, size_t bytes) const {
+  auto* next = static_cast<uint8_t*>(to);
+  while (bytes > 0) {
+    const ssize_t got = pread(fileno(file_), next, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("read", errno);
+    if (got == 0) fail_short();
+    next += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
+  }
 }
 
 void File::write(const void* from, size_t bytes) {
@@ -46,6 +60,10 @@ void File::close() {
 
 void File::fail(const char* doing, int error) const {
   throw IoError("cannot " + std::string(doing) + " '" + path_ + "': " + std::strerror(error));
+}
+
+void File::fail_short() const {
+  throw IoError("'" + path_ + "' is cut short: " + std::to_string(size_) + " bytes, more were expected");
 }
 
 std::vector<uint8_t> read_file(const std::string& path) {

@@ -20,12 +20,14 @@ class File {
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }  // bytes when opened
   void seek(uint64_t offset);
-  void read(void* to, size_t bytes);  // exactly `bytes`, or it throws
+  void read(void* to, size_t bytes);                            // exactly `bytes`, or it throws
+  void read_at(uint64_t offset, void* to, size_t bytes) const;  // the same from any thread; moves no position
   void write(const void* from, size_t bytes);
   void close();  // throws if buffered bytes could not be written; the destructor cannot
 
  private:
   [[noreturn]] void fail(const char* doing, int error) const;
+  [[noreturn]] void fail_short() const;
 
   std::string path_;
   std::FILE* file_ = nullptr;

@@ -1,4 +1,4 @@
-// The rooms' rule: who may include whom. Arrows go down this table and nowhere else.
+// The rooms' rule: who may include whom, and that a name means one thing. Arrows go down this table and nowhere else.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -40,6 +40,33 @@ std::vector<std::string> forbidden_includes(const fs::path& source, const std::s
 TEST(Rooms, IncludeOnlyWhatTheirTableAllows) {
   for (const auto& [room, allowed] : kMayInclude)
     for (const std::string& line : forbidden_includes(SHARDIT_SOURCE_DIR, room)) ADD_FAILURE() << line;
+}
+
+// Types that a header defines directly in `shardit`, by name: the headers, in order.
+std::map<std::string, std::vector<std::string>> types_of_headers(const fs::path& source) {
+  const std::regex type("^(?:struct|class|enum class|enum) (\\w+)(?: final)?(?: :[^;]*)? \\{.*"),
+      space("^namespace (.*) \\{.*");
+  std::map<std::string, std::vector<std::string>> found;
+  for (const auto& [room, allowed] : kMayInclude)
+    for (const auto& entry : fs::recursive_directory_iterator(source / room)) {
+      if (entry.path().extension() != ".h") continue;
+      std::ifstream file(entry.path());
+      std::string where;
+      for (std::string line; std::getline(file, line);) {
+        std::smatch match;
+        if (std::regex_match(line, match, space)) where = match[1];
+        if (where == "shardit" && std::regex_match(line, match, type)) found[match[1]].push_back(entry.path().string());
+      }
+    }
+  return found;
+}
+
+// Two types of one name in one program are one to the linker: it takes the vector functions of either for both.
+TEST(Rooms, NoTwoHeadersDefineTypesOfOneName) {
+  const auto types = types_of_headers(SHARDIT_SOURCE_DIR);
+  EXPECT_GT(types.size(), 100u);
+  for (const auto& [name, headers] : types)
+    EXPECT_EQ(headers.size(), 1u) << name << ": " << headers.front() << " and " << headers.back();
 }
 
 // The scan itself sees something: launcher includes model.

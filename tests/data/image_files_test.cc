@@ -1,0 +1,107 @@
+#include "data/image_files.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "tests/data/tar_files.h"
+
+namespace shardit {
+namespace {
+
+using namespace testing_files;
+namespace fs = std::filesystem;
+
+void put(const Folder& folder, const NamedFiles& files) {
+  for (const auto& [name, data] : files) {
+    fs::create_directories(fs::path(folder / name).parent_path());
+    write_bytes(folder / name, data);
+  }
+}
+
+const NamedFiles kFiles = {{"train/dog/2.jpg", counting(20)},   {"train/cat/b.PNG", counting(30)},
+                           {"train/cat/a.jpeg", counting(10)},  {"train/cat/deep/er/c.JPG", counting(5)},
+                           {"train/notes.txt", counting(3)},    {"train/cat/.hidden.jpg", counting(4)},
+                           {"train/cat/._a.jpeg", counting(4)}, {"test/dog/1.jpg", counting(40)}};
+
+std::vector<std::string> names_of(const ImageFiles& files) {
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < files.size(); ++i) names.push_back(files[i].name);
+  return names;
+}
+
+std::string mistake(const std::string& path, const std::string& split = ".") {
+  return message_of<UserError>([&] { ImageFiles(path, split); });
+}
+
+std::string failure(const std::string& path, const std::string& split = ".") {
+  return message_of<IoError>([&] { ImageFiles(path, split); });
+}
+
+TEST(ImageFiles, OfAFolderAndOfItsTarAreTheSame) {
+  const Folder folder;
+  put(folder, kFiles);
+  write_bytes(folder / "images.tar", make_tar(kFiles));
+  for (const std::string& path : {folder.path(), folder / "images.tar"}) {
+    const ImageFiles files(path, "train");
+    EXPECT_EQ(names_of(files), (std::vector<std::string>{"cat/a.jpeg", "cat/b.PNG", "cat/deep/er/c.JPG", "dog/2.jpg"}));
+    EXPECT_EQ(files.read(0), counting(10));
+    EXPECT_EQ(files.read(2), counting(5));
+    EXPECT_EQ(files.read(3), counting(20));
+    EXPECT_EQ(files.passed_over(), 3);
+  }
+  EXPECT_EQ(ImageFiles(folder / "images.tar", "train").name(), "images.tar/train");
+  EXPECT_EQ(ImageFiles(folder.path() + "/", "test").name(), fs::path(folder.path()).filename().string() + "/test");
+  EXPECT_EQ(ImageFiles(folder / "images.tar", ".").size(), 5);
+}
+
+TEST(ImageFiles, FollowLinks) {
+  const Folder folder, elsewhere;
+  put(elsewhere, {{"photos/a.jpg", counting(7)}});
+  put(folder, {{"dog/b.jpg", counting(8)}});
+  fs::create_directory_symlink(elsewhere / "photos", folder / "cat");
+  fs::create_symlink(elsewhere / "photos/a.jpg", folder / "dog/linked.jpg");
+  const ImageFiles files(folder.path(), ".");
+  EXPECT_EQ(names_of(files), (std::vector<std::string>{"cat/a.jpg", "dog/b.jpg", "dog/linked.jpg"}));
+  EXPECT_EQ(files.read(0), files.read(2));
+  fs::create_directory_symlink(folder.path(), folder / "dog/up");
+  EXPECT_TRUE(says(failure(folder.path()), {"dog/up", "it is a link to a folder that it lies in"}));
+  fs::remove(folder / "dog/up");
+  fs::remove(elsewhere / "photos/a.jpg");
+  EXPECT_TRUE(says(failure(folder.path()), {"linked.jpg", "a link that leads nowhere"}));
+}
+
+TEST(ImageFiles, WhereNothingIsFoundItIsSaidWhatIsThere) {
+  const Folder folder;
+  EXPECT_TRUE(says(mistake(folder / "absent"), {"no folder or tar of images", "absent"}));
+  EXPECT_TRUE(says(mistake(folder.path()), {"no images in", "0 other files", ".jpg, .jpeg or .png"}));
+  put(folder, kFiles);
+  write_bytes(folder / "images.tar", make_tar(kFiles));
+  EXPECT_TRUE(says(mistake(folder.path(), "val"), {"no folder", "/val'", "data.split"}));
+  EXPECT_TRUE(says(mistake(folder / "images.tar", "val"), {"no folder 'val'", "which has test, train", "data.split"}));
+  put(folder, {{"train/cat/d.webp", counting(4)}, {"train/cat/e.GIF", counting(4)}});
+  EXPECT_TRUE(
+      says(mistake(folder.path(), "train"), {"a kind that is not read", "d.webp", "turn them into JPEG or PNG"}));
+}
+
+TEST(ImageFiles, AFileThatChangedOrCannotBeReadIsAnIoError) {
+  const Folder folder;
+  put(folder, {{"a.jpg", counting(7)}, {"b.jpg", counting(8)}});
+  const ImageFiles files(folder.path(), ".");
+  write_bytes(folder / "a.jpg", counting(6));
+  EXPECT_TRUE(
+      says(message_of<IoError>([&] { files.read(0); }), {"a.jpg", "has 6 bytes, it had 7", "leave the data alone"}));
+  fs::remove(folder / "b.jpg");
+  EXPECT_TRUE(says(message_of<IoError>([&] { files.read(1); }), {"cannot open", "b.jpg", "No such file"}));
+}
+
+TEST(ImageFiles, ATarThatShrinksIsAnIoError) {
+  const Folder folder;
+  const std::string path = write_bytes(folder / "x.tar", make_tar({{"a.jpg", counting(9000)}}));
+  const ImageFiles files(path, ".");
+  fs::resize_file(path, 5000);
+  EXPECT_TRUE(says(message_of<IoError>([&] { files.read(0); }), {"x.tar", "cut short"}));
+}
+
+}  // namespace
+}  // namespace shardit
