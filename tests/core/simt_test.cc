@@ -255,42 +255,67 @@ TEST(PtxBarrier, AWaitInVainIsToldWithItsPlace) {
   expect_mentions(error_of(64, nobody_arrives, sizeof(ptx::Barrier)), {"in vain", "64 at the wait simt_test.cc:"});
 }
 
-// 64 x 16 times 16 x 64 of small integers, whose sums are exact. B is stored by columns or by rows, with gaps between
-// its 8 x 8 matrices.
-template <ptx::Stored kStored> void multiply_group(float* c) {
-  constexpr int kMatrix = 64, kHalves = 10 * kMatrix, kColumns = kMatrix + 8;  // distances, in numbers
-  SHARDIT_DYNAMIC_SHARED(BF16, b);
-  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+// 64 x 16 times 16 x 64 of small integers, whose sums are exact.
+float left(int row, int k) { return static_cast<float>(row + k); }
+float right(int k, int n) { return static_cast<float>(k - n % 5); }
+
+// An operand in shared memory, with gaps between its 8 x 8 matrices. `along`: 16 contiguous bytes run along K.
+struct Operand {
+  static constexpr int kMatrix = 64, kAlong = 10 * kMatrix, kAcross = kMatrix + 8;  // distances, in numbers
+  static constexpr int kNumbers = 2 * kAlong;
+  BF16* first;
+
+  void set(int k, int x, bool along, float value) {
+    first[k / 8 * kAlong + x / 8 * kAcross + (along ? x % 8 * 8 + k % 8 : k % 8 * 8 + x % 8)] = BF16(value);
+  }
+  ptx::SharedOperand named() const { return ptx::shared_operand(first, 2 * kAlong, 2 * kAcross); }
+};
+
+using Stored = ptx::Stored;
+template <bool kInRegisters, Stored kLeft, Stored kRight> void multiply_group(float* c) {
+  SHARDIT_DYNAMIC_SHARED(BF16, memory);
+  Operand a{memory}, b{memory + Operand::kNumbers};
+  const int thread = threadIdx.x, lane = thread % 32, row = thread / 32 * 16 + lane / 4;
   for (int i = thread; i < 16 * 64; i += 128) {
-    const int k = i / 64, n = i % 64;
-    const int within = kStored == ptx::Stored::kColumns ? n % 8 * 8 + k % 8 : k % 8 * 8 + n % 8;
-    b[k / 8 * kHalves + n / 8 * kColumns + within] = BF16(static_cast<float>(k - n % 5));
+    const int k = i / 64, x = i % 64;
+    a.set(k, x, kLeft == Stored::kRows, left(x, k));
+    b.set(k, x, kRight == Stored::kColumns, right(k, x));
   }
   ptx::publish_to_products();
   __syncthreads();
-  uint32_t a[4];
+  uint32_t fragment[4];
   for (int i = 0; i < 4; ++i) {
-    const int row = 16 * warp + lane / 4 + i % 2 * 8, column = lane % 4 * 2 + i / 2 * 8;
-    a[i] = ptx::pack_bf16(static_cast<float>(row + column), static_cast<float>(row + column + 1));
+    const int k = lane % 4 * 2 + i / 2 * 8, at = row + i % 2 * 8;
+    fragment[i] = ptx::pack_bf16(left(at, k), left(at, k + 1));
   }
   float sums[8][4] = {};
   ptx::begin_products(sums);
-  ptx::multiply_add_group<kStored>(sums, a, ptx::right_operand<kStored>(b, 2 * kHalves, 2 * kColumns));
+  if constexpr (kInRegisters)
+    ptx::multiply_add_group<kRight>(sums, fragment, b.named());
+  else
+    ptx::multiply_add_group<kLeft, kRight>(sums, a.named(), b.named());
   ptx::end_product_group();
   ptx::wait_for_products<0>();
   for (int n = 0; n < 8; ++n)
-    for (int i = 0; i < 4; ++i) c[(16 * warp + lane / 4 + i / 2 * 8) * 64 + 8 * n + lane % 4 * 2 + i % 2] = sums[n][i];
+    for (int i = 0; i < 4; ++i) c[(row + i / 2 * 8) * 64 + 8 * n + lane % 4 * 2 + i % 2] = sums[n][i];
 }
 
-TEST(PtxWarpgroup, MultipliesWhatItsDescriptorNames) {
-  std::vector<float> expected(64 * 64), by_columns(64 * 64), by_rows(64 * 64);
+template <bool kInRegisters, Stored kLeft, Stored kRight> std::vector<float> product_of_group() {
+  std::vector<float> c(64 * 64);
+  simt::run(1, 128, 4 * Operand::kNumbers, [&] { multiply_group<kInRegisters, kLeft, kRight>(c.data()); });
+  return c;
+}
+
+TEST(PtxWarpgroup, MultipliesWhatItsDescriptorsName) {
+  std::vector<float> expected(64 * 64);
   for (int row = 0; row < 64; ++row)
     for (int n = 0; n < 64; ++n)
-      for (int k = 0; k < 16; ++k) expected[row * 64 + n] += static_cast<float>((row + k) * (k - n % 5));
-  simt::run(1, 128, 4096, [&] { multiply_group<ptx::Stored::kColumns>(by_columns.data()); });
-  simt::run(1, 128, 4096, [&] { multiply_group<ptx::Stored::kRows>(by_rows.data()); });
-  EXPECT_EQ(by_columns, expected);
-  EXPECT_EQ(by_rows, expected);
+      for (int k = 0; k < 16; ++k) expected[row * 64 + n] += left(row, k) * right(k, n);
+  constexpr auto kRows = Stored::kRows, kColumns = Stored::kColumns;
+  EXPECT_EQ((product_of_group<true, kRows, kColumns>()), expected);
+  EXPECT_EQ((product_of_group<true, kRows, kRows>()), expected);
+  EXPECT_EQ((product_of_group<false, kRows, kColumns>()), expected);
+  EXPECT_EQ((product_of_group<false, kColumns, kRows>()), expected);
 }
 
 }  // namespace
