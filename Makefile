@@ -92,7 +92,7 @@ sanitize-asan: install
 	$(call step,build with the address and undefined sanitizers,\
 	  $(call configure_and_build,build-asan,-DSHARDIT_CUDA=OFF -DSHARDIT_SANITIZE=address$(,)undefined))
 	$(call step,run the tests under them,cd build-asan && ctest -j 2 --output-on-failure)
-sanitize-tsan: export TSAN_OPTIONS = halt_on_error=1
+sanitize-tsan: export TSAN_OPTIONS = halt_on_error=1:suppressions=$(CURDIR)/tests/tsan.supp
 sanitize-tsan: install
 	$(call step,build with the thread sanitizer,\
 	  $(call configure_and_build,build-tsan,-DSHARDIT_CUDA=OFF -DSHARDIT_SANITIZE=thread,$(THREAD_PROGRAMS)))
