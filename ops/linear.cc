@@ -122,7 +122,7 @@ Shape linear_dgrad_shape(const NodeTypes& n) {
 }
 
 Shape linear_wgrad_shape(const NodeTypes& n) {
-  const Shape &dy = n.in_shape(0), &x = n.in_shape(1), &w = n.attr<WeightAttrs>().shape;
+  const Shape &dy = n.in_shape(0), &x = n.in_shape(1), &w = n.attr<WeightShapeAttrs>().shape;
   REQUIRE(dy.rank() > 0 && x.rank() > 0 && rows_of(dy) == rows_of(x),
           "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " have another number of rows");
   REQUIRE(w.numel() == dy[-1] * x[-1], "linear_wgrad: dy " + dy.str() + " and x " + x.str() + " give " +
@@ -205,7 +205,7 @@ Value linear(Value x, Value w, Value b) {
 Value linear_dgrad(Value dy, Value w) { return dy.graph->add1(linear_dgrad_card, {dy, w}); }
 
 Value linear_wgrad(Value dy, Value x, Shape shape) {
-  auto attrs = std::make_shared<WeightAttrs>();
+  auto attrs = std::make_shared<WeightShapeAttrs>();
   attrs->shape = shape;
   return dy.graph->add1(linear_wgrad_card, {dy, x}, attrs);
 }

@@ -38,7 +38,7 @@ inline std::byte* scratch_of(const KernelArgs& k, const TiledProduct& product, i
 }
 
 // The weight that a gradient is of.
-struct WeightAttrs : Attrs {
+struct WeightShapeAttrs : Attrs {
   Shape shape;
   std::string text() const override { return shape.str(); }
 };

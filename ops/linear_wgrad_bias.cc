@@ -82,7 +82,7 @@ const OpCard linear_wgrad_bias_card = {
     .cuda_prepare = linear_wgrad_cuda_prepare,
     .expand =
         [](const std::vector<Value>& in, const Attrs* attrs) {
-          const Shape& w = static_cast<const WeightAttrs&>(*attrs).shape;
+          const Shape& w = static_cast<const WeightShapeAttrs&>(*attrs).shape;
           return std::vector{linear_wgrad(in[0], in[1], w), sum_leading(in[0], bias_shape(in[0].shape()))};
         },
     .samples =
@@ -100,7 +100,7 @@ const OpCard linear_wgrad_bias_card = {
 };
 
 std::vector<Value> linear_wgrad_bias(Value dy, Value x, Shape shape) {
-  auto attrs = std::make_shared<WeightAttrs>();
+  auto attrs = std::make_shared<WeightShapeAttrs>();
   attrs->shape = shape;
   return dy.graph->add(linear_wgrad_bias_card, {dy, x}, attrs);
 }
