@@ -54,8 +54,9 @@ Samples linear_samples() {
   const auto f32 = [](Shape shape) { return Type{DType::kF32, shape}; };
   return Samples{{.in = {f32({5, 7, 13}), f32({9, 13}), f32({9})}, .build = build},
                  {.in = {f32({6, 12}), f32({5, 3, 2, 2}), f32({5})}, .build = build},  // a convolution's weight
-                 {.in = {f32({301, 6}), f32({3, 6})}, .build = build},  // no bias; several tiles and a rest
-                 {.in = {f32({3, 8}), f32({150, 8}), f32({150})}, .build = build}};  // few rows: tiles of columns
+                 {.in = {f32({301, 6}), f32({3, 6})}, .build = build},              // no bias; several tiles and a rest
+                 {.in = {f32({3, 8}), f32({150, 8}), f32({150})}, .build = build},  // few rows: tiles of columns
+                 {.in = {f32({40, 16}), f32({24, 16}), f32({24})}, .build = build}};  // a GPU library's wide accesses
 }
 
 }  // namespace
