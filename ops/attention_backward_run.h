@@ -63,6 +63,9 @@ template <int D, int W> struct GradientMemory {
 // A block's items, those of a head in a row, and the thread in its warpgroup. Passes are counted over all items.
 template <int D, int W> struct Run {
   static constexpr int kTokens = W * W, kPasses = kTokens / kKeys, kTiles = kTokens / kQueries;  // of an item
+  // So a pass's direction, and with it the order of its sums, is that of its place in the item, wherever the run
+  // begins.
+  static_assert(kPasses % 2 == 0);
   GradientMemory<D, W>& memory;
   const TensorSizes& z;
   const Backward& a;

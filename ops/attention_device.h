@@ -54,7 +54,8 @@ inline bool on_tensor_cores(const Sizes& z) {
   return z.type == DType::kBF16 && (z.depth == 64 || z.depth == 72) && (z.window == 16 || z.window == 32);
 }
 
-// What the kernels of the backward pass leave for one another; a part that a way does not use is empty.
+// What the kernels of the backward pass leave for one another. There is room for each way that the shape may take;
+// which one it is, only the device decides.
 struct Workspace {
   static constexpr int kBlockRows = 128;  // queries, or keys, of a block on tensor cores: a few whole rows of the image
 
