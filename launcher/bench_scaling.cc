@@ -35,13 +35,14 @@ Turn measure(TrainingRun& run, Wire wire, int steps) {
 }
 
 void set_efficiencies(std::vector<ScalingPoint>& points) {
-  const auto per_rank = [](const ScalingPoint& p, double images_per_s) { return images_per_s / p.ranks; };
-  const ScalingPoint& first = points.front();
+  const auto efficiency = [&first = points.front()](const ScalingPoint& p, double step_ms, double first_step_ms) {
+    return p.images_per_s(step_ms) / p.ranks / (first.images_per_s(first_step_ms) / first.ranks);
+  };
+  const double first_ms = points.front().step_ms, first_predicted_ms = points.front().predicted_step_ms;
   for (ScalingPoint& p : points) {
-    p.efficiency = per_rank(p, p.images_per_s()) / per_rank(first, first.images_per_s());
-    if (p.predicted_step_ms > 0)
-      p.predicted_efficiency =
-          per_rank(p, p.predicted_images_per_s()) / per_rank(first, first.predicted_images_per_s());
+    p.efficiency = efficiency(p, p.step_ms, first_ms);
+    if (p.off_step_ms > 0) p.off_efficiency = efficiency(p, p.off_step_ms, first_ms);
+    if (p.predicted_step_ms > 0) p.predicted_efficiency = efficiency(p, p.predicted_step_ms, first_predicted_ms);
   }
 }
 
@@ -106,6 +107,8 @@ Json to_json(const std::vector<ScalingPoint>& points) {
     if (p.off_step_ms > 0) {
       json["step_ms_in_line"] = p.in_line_step_ms;
       json["step_ms_without_communication"] = p.off_step_ms;
+      json["efficiency_without_communication"] = p.off_efficiency;
+      json["wire_fraction"] = p.wire_fraction();
     }
     if (p.predicted_step_ms == 0) continue;
     json["predicted_efficiency"] = p.predicted_efficiency;
@@ -123,7 +126,7 @@ std::string draw_scaling(const std::vector<ScalingPoint>& points, const std::str
   for (const ScalingPoint& p : points) {
     const double ranks = p.ranks;
     measured.points.push_back({ranks, p.images_per_s()});
-    if (p.predicted_step_ms > 0) predicted.points.push_back({ranks, p.predicted_images_per_s()});
+    if (p.predicted_step_ms > 0) predicted.points.push_back({ranks, p.images_per_s(p.predicted_step_ms)});
     ideal.points.push_back({ranks, first.images_per_s() / first.ranks * ranks});
   }
   return draw_svg({.title = title,

@@ -43,10 +43,14 @@ struct ScalingPoint {
   double step_ms = 0, exposed_ms = 0;
   double in_line_step_ms = 0, off_step_ms = 0;             // 0: not measured
   double predicted_step_ms = 0, predicted_exposed_ms = 0;  // 0: there is no prediction
-  double efficiency = 1, predicted_efficiency = 0;         // of images/s per rank, against the first point's
+  // Of images/s per rank, against the first point's. off_efficiency: of this point without communication, which is what
+  // its cores and its memory lose by themselves.
+  double efficiency = 1, off_efficiency = 0, predicted_efficiency = 0;
 
-  double images_per_s() const { return static_cast<double>(images) / step_ms * 1e3; }
-  double predicted_images_per_s() const { return static_cast<double>(images) / predicted_step_ms * 1e3; }
+  double images_per_s() const { return images_per_s(step_ms); }
+  double images_per_s(double of_step_ms) const { return static_cast<double>(images) / of_step_ms * 1e3; }
+  // Time on the wire as a share of the time without it.
+  double wire_fraction() const { return (in_line_step_ms - off_step_ms) / off_step_ms; }
 };
 
 // One point per rank count, in ascending order: medians over its turns. `measured` null: no prediction.

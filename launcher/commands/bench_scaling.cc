@@ -70,12 +70,13 @@ RunConfig check_scaling(const ScalingFlags& flags, const std::vector<int>& count
 
 // What overlapping communication with computation hides, and what it leaves.
 void print_overlap(const std::vector<ScalingPoint>& points) {
-  std::printf("%5s %16s %12s %12s %14s %14s\n", "ranks", "without wire ms", "step ms", "in line ms", "step / without",
-              "in line / step");
+  std::printf("%5s %16s %10s %12s %12s %14s %14s %14s\n", "ranks", "without wire ms", "efficiency", "step ms",
+              "in line ms", "wire / without", "step / without", "in line / step");
   for (const ScalingPoint& p : points)
     if (p.off_step_ms > 0)
-      std::printf("%5d %16.1f %12.1f %12.1f %14.3f %14.3f\n", p.ranks, p.off_step_ms, p.step_ms, p.in_line_step_ms,
-                  p.step_ms / p.off_step_ms, p.in_line_step_ms / p.step_ms);
+      std::printf("%5d %16.1f %8.1f %% %12.1f %12.1f %14.3f %14.3f %14.3f\n", p.ranks, p.off_step_ms,
+                  100 * p.off_efficiency, p.step_ms, p.in_line_step_ms, p.wire_fraction(), p.step_ms / p.off_step_ms,
+                  p.in_line_step_ms / p.step_ms);
 }
 
 void print_points(const std::vector<ScalingPoint>& points, const ScalingFlags& flags, int threads) {

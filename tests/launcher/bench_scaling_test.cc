@@ -41,6 +41,8 @@ TEST(Scaling, TurnsOfAnotherWireStandBesideTheStep) {
   EXPECT_EQ(points[1].step_ms, 6);
   EXPECT_EQ(to_json(points).at(1).at("step_ms_in_line"), 10) << "the median of 9, 10 and 11";
   EXPECT_EQ(to_json(points).at(1).at("step_ms_without_communication"), 5);
+  EXPECT_DOUBLE_EQ(to_json(points).at(1).at("efficiency_without_communication"), 10.0 / 5 / 2);
+  EXPECT_DOUBLE_EQ(to_json(points).at(1).at("wire_fraction"), 1) << "10 in line, 5 without";
   EXPECT_FALSE(to_json(points).at(0).contains("step_ms_in_line"));
 }
 
