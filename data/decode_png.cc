@@ -6,11 +6,10 @@
 #include <cstring>
 
 #include "data/decoders.h"
+#include "data/deflate.h"
 
 namespace shardit {
 namespace {
-
-constexpr int64_t kDeflateRatio = 1032;  // no deflate stream unpacks to more times its own size
 
 struct PngHandles {
   png_structp png = nullptr;
