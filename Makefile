@@ -6,23 +6,28 @@
 #                run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
 #   make bench   shardit beside PyTorch on this machine's cores, in turn; writes the CPU part of docs/results.md. Needs
 #                python3-torch, which it does not install; BENCH_FLAGS="--turns 1" (tests/bench/compare.py --help)
-#   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores
+#   make fuzz    every parser of files on hostile bytes, FUZZ_SECONDS=60 each; what is found stays in build-fuzz
+#   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores, and then an hour
+#                of fuzzing
 #
 # JOBS=4 sets how much runs at once; CMAKE_FLAGS=-DSHARDIT_MARCH=x86-64-v3 builds for other CPUs than this one,
 # CMAKE_FLAGS=-DSHARDIT_CUDA_ARCHITECTURES=80 for other GPUs than Hopper's.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: install build test bench soak demo sanitize sanitize-asan sanitize-tsan bundle clean
+.PHONY: install build test bench fuzz soak demo sanitize sanitize-asan sanitize-tsan bundle clean
 
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 BUNDLED ?=
 BENCH_FLAGS ?=
+FUZZ_SECONDS ?= 60
 
 PACKAGES := build-essential cmake ninja-build ccache libdnnl-dev libopenmpi-dev openmpi-bin libprotobuf-dev \
   protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libarchive-dev \
   zlib1g-dev libisal-dev libxxhash-dev libboost-context-dev python3 dataset-fashion-mnist
+FUZZ_PACKAGES := clang libclang-rt-dev
+fuzz soak: PACKAGES += $(FUZZ_PACKAGES)
 
 # $(call step,what it does,commands): says what it does, and afterwards how long it took or that it failed.
 define step
@@ -43,12 +48,14 @@ if [ -n "$$missing" ]; then \
   $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 endef
 
-# $(call configure_and_build,folder,cmake flags,targets; all if none is named)
+# $(call configure_and_build,folder,cmake flags,targets; all if none is named,sources; here if not named)
 define configure_and_build
 mkdir -p $(1); \
-cmake -S . -B $(1) -G Ninja $(2) $(CMAKE_FLAGS) >$(1)/configure.log 2>&1 || { cat $(1)/configure.log; exit 1; }; \
+cmake -S $(or $(4),.) -B $(1) -G Ninja $(2) $(CMAKE_FLAGS) >$(1)/configure.log 2>&1 || { cat $(1)/configure.log; exit 1; }; \
 ninja -C $(1) -j $(JOBS) $(3)
 endef
+# libFuzzer is clang's, so the fuzzers have a folder and a compiler of their own.
+build_fuzzers = $(call configure_and_build,build-fuzz,-DCMAKE_CXX_COMPILER=clang++,,tests/fuzz)
 
 install:
 	$(call step,install what is missing,$(install_missing))
@@ -64,8 +71,14 @@ test: install
 bench: build
 	$(call step,compare with PyTorch,rm -f build/bench.jsonl; python3 tests/bench/compare.py $(BENCH_FLAGS))
 
+fuzz: install
+	$(call step,build the fuzzers,$(build_fuzzers))
+	$(call step,run each fuzzer for $(FUZZ_SECONDS) s,\
+	  python3 tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) --jobs $(JOBS))
+
 soak: install
 	$(call step,build with the tests,$(call configure_and_build,build,))
+	$(call step,build the fuzzers,$(build_fuzzers))
 	$(call step,run the long matrices,python3 tests/soak/soak.py)
 
 # Two ranks of one thread, whatever the machine; the bits are those of any other number.
@@ -107,6 +120,6 @@ bundle: install
 	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle $(BUNDLED))
 
 clean:
-	$(call step,remove what was built,rm -rf build build-asan build-tsan build-bundle)
+	$(call step,remove what was built,rm -rf build build-asan build-tsan build-bundle build-fuzz)
 
 , := ,

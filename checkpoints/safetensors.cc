@@ -12,6 +12,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kLongestHeader = 100'000'000;  // bytes; the limit of the format's own library
+constexpr int kDeepest = 3;                      // the numbers in a list in a tensor in the header
 
 [[noreturn]] void damaged(const std::string& path, const std::string& what) {
   throw IoError(path + " is no intact safetensors file: " + what + "\nit is truncated, damaged or of another format");
@@ -24,12 +25,12 @@ constexpr int64_t kLongestHeader = 100'000'000;  // bytes; the limit of the form
 // Parses the header. JSON itself allows an object to name a key twice and readers to pick either: not here.
 Json parse_header(const std::string& path, const std::string& text) {
   std::vector<std::set<std::string>> seen;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
     if (event == Json::parse_event_t::object_start) seen.emplace_back();
     if (event == Json::parse_event_t::object_end) seen.pop_back();
     if (event == Json::parse_event_t::key && !seen.back().insert(value.get<std::string>()).second)
       damaged(path, "the header has the name '" + value.get<std::string>() + "' twice");
-    if (seen.size() > 2) damaged(path, "the header is nested too deeply");
+    if (depth > kDeepest) damaged(path, "the header is nested too deeply");
     return true;
   };
   try {

@@ -41,6 +41,12 @@ ImageHeader checked(const ImageHeader& header) {
   return header;
 }
 
+CorruptImage bomb(const ImageHeader& header, int64_t bytes) {
+  return CorruptImage(std::string(header.format == ImageHeader::kJpeg ? "as a JPEG" : "as a PNG") +
+                      ": it says it has " + std::to_string(header.width) + " x " + std::to_string(header.height) +
+                      " pixels, which " + std::to_string(bytes) + " bytes cannot hold");
+}
+
 ImageHeader read_image_header(std::span<const uint8_t> bytes) {
   return format_of(bytes) == ImageHeader::kJpeg ? read_jpeg_header(bytes) : read_png_header(bytes);
 }

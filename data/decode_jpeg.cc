@@ -22,6 +22,10 @@ bool loses_pixels(int warning) {
          warning == JWRN_ARITH_BAD_CODE || warning == JWRN_MUST_RESYNC;
 }
 
+// A block of 8 x 8 takes a bit at least, and stands for 32 x 32 pixels where its channel is stored at a quarter of the
+// width and height, which is as few as there can be. Arithmetic coding could do with less, and nobody's does.
+constexpr int64_t kMostPixelsPerByte = 8 * 32 * 32;
+
 // libjpeg reports by callbacks that must not return; no exception passes through its frames.
 struct Errors {
   jpeg_error_mgr base;  // first: libjpeg knows this address
@@ -145,6 +149,8 @@ ImageHeader read_jpeg_header(std::span<const uint8_t> bytes) { return checked(Jp
 Image decode_jpeg(std::span<const uint8_t> bytes) {
   JpegReader reader(bytes);
   const ImageHeader header = checked(reader.header());
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (header.width * header.height > kMostPixelsPerByte * size) throw bomb(header, size);
   Image image;
   image.height = header.height, image.width = header.width, image.channels = 3;
   if (header.colour != ImageHeader::kCmyk) {

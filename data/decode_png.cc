@@ -6,11 +6,10 @@
 #include <cstring>
 
 #include "data/decoders.h"
+#include "data/deflate.h"
 
 namespace shardit {
 namespace {
-
-constexpr int64_t kDeflateRatio = 1032;  // no deflate stream unpacks to more times its own size
 
 struct PngHandles {
   png_structp png = nullptr;
@@ -42,12 +41,10 @@ class PngReader {
             .progressive = png_get_interlace_type(png_, info_) != PNG_INTERLACE_NONE};
   }
 
-  // What the rows need, unpacked, against what the file can hold: told before anything of that size is allocated.
+  // What the rows need, unpacked, against what the file can hold.
   void refuse_bomb() {
     const int64_t stored = height() * static_cast<int64_t>(png_get_rowbytes(png_, info_));
-    if (stored <= kDeflateRatio * size_) return;
-    throw CorruptImage("as a PNG: it says it has " + std::to_string(width()) + " x " + std::to_string(height()) +
-                       " pixels, which " + std::to_string(size_) + " bytes cannot hold");
+    if (stored > kDeflateRatio * size_) throw bomb(header(), size_);
   }
 
   // RGB; 16-bit grey stays one channel of two bytes, the high one first.

@@ -8,6 +8,7 @@
 #include <glog/logging.h>
 
 #include "core/error.h"
+#include "data/deflate.h"
 
 namespace shardit {
 namespace {
@@ -15,12 +16,12 @@ namespace {
 constexpr size_t kPiece = size_t{1} << 26;  // zlib counts in 32 bits: feed and drain it in pieces
 
 // The last four bytes of a gzip file are its contents' size modulo 2^32. Only a hint until zlib has checked it, so it
-// is capped by what deflate can reach (1,032 to 1).
+// is capped by what deflate can reach.
 size_t size_hint(const std::vector<uint8_t>& compressed) {
   const uint8_t* end = compressed.data() + compressed.size();
   if (compressed.size() < 18) return 64;
   const size_t stated = end[-4] | end[-3] << 8 | end[-2] << 16 | static_cast<size_t>(end[-1]) << 24;
-  return std::min(stated, 1032 * compressed.size()) + 64;
+  return std::min(stated, kDeflateRatio * compressed.size()) + 64;
 }
 
 }  // namespace

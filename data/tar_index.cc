@@ -62,7 +62,7 @@ std::string raw_name(archive_entry* entry) {
   return "";
 }
 
-// "./a//b" is "a/b"; nothing if the name is absolute or climbs.
+// "./a//b" is "a/b"; nothing if the name is absolute, climbs, or names no file.
 std::optional<std::string> plain_name(const std::string& raw) {
   if (raw.empty() || raw[0] == '/') return std::nullopt;
   std::string name;
@@ -74,7 +74,7 @@ std::optional<std::string> plain_name(const std::string& raw) {
     if (part.empty() || part == ".") continue;
     name += (name.empty() ? "" : "/") + part;
   }
-  return name;
+  return name.empty() ? std::nullopt : std::optional(name);
 }
 
 class Index {

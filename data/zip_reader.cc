@@ -7,6 +7,7 @@
 #include <glog/logging.h>
 
 #include "core/error.h"
+#include "data/deflate.h"
 #include "data/zip.h"
 
 namespace shardit {
@@ -180,6 +181,9 @@ void ZipReader::open(const ZipMember& member) {
   if (stated.name != member.name || !(agree || sizes_follow)) damaged("is described differently in the zip directory");
   const uint64_t start = member.offset + kLocalBytes + name + extra;
   if (start > file_.size() || member.packed_bytes > file_.size() - start) damaged("runs past the end of the file");
+  if (member.deflated && member.bytes / kDeflateRatio > member.packed_bytes)
+    damaged("says it has " + std::to_string(member.bytes) + " bytes, which " + std::to_string(member.packed_bytes) +
+            " packed ones cannot hold");
   file_.seek(start);
   packed_left_ = member.packed_bytes;
   remaining_ = member.bytes;

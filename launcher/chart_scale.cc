@@ -23,6 +23,9 @@ std::vector<double> log_ticks(double low, double high, const std::vector<double>
   return ticks;
 }
 
+constexpr double kLargest = 1e150;  // magnitude that an axis shows, so that spans and ratios stay finite
+constexpr int kMostTicks = 20;
+
 double quantile(std::vector<double> sorted, double q) {
   return sorted[static_cast<size_t>(std::lround(q * static_cast<double>(sorted.size() - 1)))];
 }
@@ -44,15 +47,18 @@ std::vector<double> Axis::ticks(int about) const {
   }
   const double step = round_step(high - low, about);
   std::vector<double> ticks;
-  for (double tick = std::ceil(low / step - 1e-6) * step; tick <= high + step * 1e-6; tick += step)
-    ticks.push_back(std::abs(tick) < step * 1e-6 ? 0 : tick);
+  const double first = std::ceil(low / step - 1e-6);
+  for (int i = 0; i <= kMostTicks; ++i)  // counted: where numbers are large, adding a step may add nothing
+    if (const double tick = (first + i) * step; tick <= high + step * 1e-6)
+      ticks.push_back(std::abs(tick) < step * 1e-6 ? 0 : tick);
   return ticks;
 }
 
 Axis fit_axis(const std::vector<double>& values, double low_quantile, double high_quantile, bool log, bool from_zero) {
   std::vector<double> sorted;
   for (double value : values)
-    if (std::isfinite(value) && (!log || value > 0)) sorted.push_back(value);
+    if (std::isfinite(value) && (!log || value > 0))
+      sorted.push_back(std::clamp(value, log ? 1 / kLargest : -kLargest, kLargest));
   Axis axis;
   axis.log = log && !sorted.empty();
   if (sorted.empty()) return axis;

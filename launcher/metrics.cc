@@ -26,21 +26,24 @@ double number(const Json& object, const char* key) {
 
 StepMetrics step_from_json(const Json& object) {
   StepMetrics m;
-  m.step = object.at("step").get<int64_t>();
-  m.images = object.at("images").get<int64_t>();
+  m.step = whole_number(object, "step");
+  m.images = whole_number(object, "images");
   m.loss = number(object, "loss");
   m.grad_norm = number(object, "grad_norm");
   m.lr = number(object, "lr");
   m.step_ms = number(object, "step_ms");
   m.images_per_s = number(object, "images_per_s");
   if (object.contains("mfu")) m.mfu = number(object, "mfu");
-  m.mem_bytes = object.at("mem_bytes").get<int64_t>();
+  m.mem_bytes = whole_number(object, "mem_bytes");
   m.comm_exposed_ms = number(object, "comm_exposed_ms");
   m.data_wait_ms = number(object, "data_wait_ms");
-  m.slowest_rank = object.at("slowest_rank").get<int>();
+  m.slowest_rank = static_cast<int>(whole_number(object, "slowest_rank"));
   m.slowest_rank_ms = number(object, "slowest_rank_ms");
   return m;
 }
+
+// No writer nests a line that deep; who copies or writes it needs a stack as deep.
+constexpr int kDeepest = 32;
 
 // Calls take(object, end) for every whole line, where `end` is the offset after it, until take returns false.
 // Returns the offset after the last line taken.
@@ -51,11 +54,18 @@ template <typename Take> int64_t for_each_line(const std::string& path, Take&& t
   for (std::string line; std::getline(file, line) && !file.eof();) {  // at eof the line has no newline: torn
     ++line_number;
     const int64_t end = taken_end + static_cast<int64_t>(line.size()) + 1;
+    const auto corrupt = [&](const std::string& why) {
+      return IoError(path + ":" + std::to_string(line_number) + ": corrupt line: " + why +
+                     "\nremove the line, or everything from it on");
+    };
     try {
-      if (!take(Json::parse(line))) return taken_end;
+      const Json object = Json::parse(line, [&](int depth, Json::parse_event_t, Json&) {
+        if (depth > kDeepest) throw corrupt("it is nested more than " + std::to_string(kDeepest) + " deep");
+        return true;
+      });
+      if (!take(object)) return taken_end;
     } catch (const Json::exception& error) {
-      throw IoError(path + ":" + std::to_string(line_number) + ": corrupt line: " + error.what() +
-                    "\nremove the line, or everything from it on");
+      throw corrupt(error.what());
     }
     taken_end = end;
   }
@@ -63,6 +73,11 @@ template <typename Take> int64_t for_each_line(const std::string& path, Take&& t
 }
 
 }  // namespace
+
+// get<int64_t> would take 1e300 as well.
+int64_t whole_number(const Json& object, const char* key) {
+  return object.at(key).get_ref<const Json::number_integer_t&>();
+}
 
 Json to_json(const StepMetrics& m) {
   Json object = {{"step", m.step},
@@ -85,7 +100,7 @@ MetricsWriter::MetricsWriter(const std::string& path, int64_t step) : path_(path
   file_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file_ < 0) fail("open", path);
   try {
-    const int64_t keep = for_each_line(path, [&](const Json& line) { return line.value("step", int64_t{0}) <= step; });
+    const int64_t keep = for_each_line(path, [&](const Json& line) { return whole_number(line, "step") <= step; });
     if (ftruncate(file_, keep) != 0) fail("truncate", path);
   } catch (...) {
     close(file_);
@@ -117,7 +132,7 @@ MetricsFile read_metrics(const std::string& path) {
   MetricsFile result;
   for_each_line(path, [&](const Json& line) {
     if (line.contains("event")) {
-      line.at("step").get<int64_t>();  // every event has one
+      whole_number(line, "step");  // every event has one
       result.events.push_back(line);
     } else {
       result.steps.push_back(step_from_json(line));

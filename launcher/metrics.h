@@ -38,6 +38,9 @@ struct StepMetrics {
 
 Json to_json(const StepMetrics& metrics);
 
+// Throws Json::exception unless the key is there and its value a whole number.
+int64_t whole_number(const Json& object, const char* key);
+
 class MetricsWriter {
  public:
   // Opens `path`, and drops every line after `step` (a resumed run writes these steps again) and a torn last line.

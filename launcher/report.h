@@ -27,7 +27,7 @@ inline constexpr size_t kMostSamples = 13;
 // Throws UserError if `run_dir` is not a run directory, IoError if its metrics are corrupt.
 RunRecord read_run(const std::string& run_dir);
 
-std::string report_page(const RunRecord& run);
+std::string report_page(const RunRecord& run);  // IoError for an event whose fields are of another kind
 
 // Writes RUN_DIR/report.html and returns its path. The old page stays whole until the new one is.
 std::string write_report(const std::string& run_dir);

@@ -1,6 +1,7 @@
 // The report's sections, in the order in which a reader wants them.
 #include <algorithm>
 
+#include "core/error.h"
 #include "launcher/chart.h"
 #include "launcher/format.h"
 #include "launcher/report.h"
@@ -73,7 +74,7 @@ std::string event_tiles(const MetricsFile& metrics) {
   const Json* start = last_event(metrics, "start");
   if (!start) return tiles;
   if (start->contains("parameters")) tiles += tile(format_count((*start)["parameters"].get<double>()), "parameters");
-  if (start->contains("ranks")) tiles += tile(std::to_string((*start)["ranks"].get<int>()), "ranks");
+  if (start->contains("ranks")) tiles += tile(std::to_string(whole_number(*start, "ranks")), "ranks");
   return tiles;
 }
 
@@ -173,7 +174,7 @@ std::string charts(const std::string& figures) {
 
 }  // namespace
 
-std::string report_page(const RunRecord& run) {
+std::string report_page(const RunRecord& run) try {
   const MetricsFile& metrics = run.metrics;
   const bool empty = metrics.steps.empty();
   const std::string config =
@@ -191,6 +192,9 @@ std::string report_page(const RunRecord& run) {
          "<footer>Made by <code>shardit report</code> from metrics.jsonl; move the pointer over a chart to read "
          "values.</footer>\n" +
          "</main><script>" + kReportScript + "</script></body></html>\n";
+} catch (const Json::exception& error) {
+  throw IoError("an event in metrics.jsonl of '" + run.name + "' is not as a run writes it: " + error.what() +
+                "\nfix: remove its line");
 }
 
 }  // namespace shardit

@@ -7,6 +7,7 @@ Parts, each a function of the same name; all run unless some are named:
   delays   drawn delays before and after every collective, ranks as threads
   kills    SIGKILL to a random rank at a random time, again and again
   terms    SIGTERM, to a random rank, to mpirun or to shardit launch, again and again
+  fuzz     every parser of files on hostile bytes (tests/fuzz/fuzz.py)
 Everything random follows --seed. Exits 1 if a digest differs or a run does not go on, and says which command it was.
 """
 import argparse, json, os, random, re, shutil, signal, subprocess, sys, tempfile, time
@@ -211,16 +212,24 @@ class Soak:
         ended = ", ".join(f"{n} to {whom}" for whom, n in clean.items())
         return f"{self.args.terms} SIGTERMs, of which ended with 0: {ended}; {steps} steps, digest of the undisturbed run"
 
+    def fuzz(self):
+        words = [sys.executable, os.path.join(ROOT, "tests", "fuzz", "fuzz.py"), "--seconds", str(self.args.fuzz_seconds)]
+        ran = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+        if ran.returncode != 0:
+            raise Failure(f"{' '.join(words)}\n{ran.stdout}")
+        return ran.stdout.splitlines()[-1]
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    all_parts = ["matrix", "restarts", "delays", "kills", "terms"]
+    all_parts = ["matrix", "restarts", "delays", "kills", "terms", "fuzz"]
     parser.add_argument("parts", nargs="*", help="some of: " + ", ".join(all_parts))
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--terms", type=int, default=50)
+    parser.add_argument("--fuzz-seconds", type=int, default=550, help="for each parser; an hour in all on two cores")
     args = parser.parse_args()
     unknown = [p for p in args.parts if p not in all_parts]
     if unknown:
