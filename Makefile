@@ -1,7 +1,7 @@
 # The front door. On a fresh Debian or Ubuntu machine, as root or with sudo:
 #
 #   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
-#   make test    install what is missing, build, run the tests
+#   make test    install what is missing, build, run the tests and each fuzzer for a moment
 #   make bundle  shardit and gpu_sweep with their libraries in build-bundle/bundle, to be copied to a machine with a GPU and
 #                run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
 #   make bench   shardit beside PyTorch on this machine's cores, in turn; writes the CPU part of docs/results.md. Needs
@@ -27,7 +27,7 @@ PACKAGES := build-essential cmake ninja-build ccache libdnnl-dev libopenmpi-dev 
   protobuf-compiler libgoogle-glog-dev libgtest-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libarchive-dev \
   zlib1g-dev libisal-dev libxxhash-dev libboost-context-dev python3 dataset-fashion-mnist
 FUZZ_PACKAGES := clang libclang-rt-dev
-fuzz soak: PACKAGES += $(FUZZ_PACKAGES)
+test fuzz soak: PACKAGES += $(FUZZ_PACKAGES)
 
 # $(call step,what it does,commands): says what it does, and afterwards how long it took or that it failed.
 define step
@@ -66,6 +66,8 @@ build: install
 test: install
 	$(call step,build with the tests,$(call configure_and_build,build,))
 	$(call step,run the tests,cd build && ctest -j $(JOBS) --output-on-failure)
+	$(call step,build the fuzzers,$(build_fuzzers))
+	$(call step,run each fuzzer for a moment,python3 tests/fuzz/fuzz.py --runs 5000 --jobs $(JOBS))
 	@echo "all tests passed"
 
 bench: build

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace shardit {
 
@@ -18,6 +19,13 @@ inline TwoFiles split(const uint8_t* data, size_t size) {
   const std::span<const uint8_t> both(data + 4, size - 4);
   const size_t length = std::min(stated, both.size());
   return {both.first(length), both.subspan(length)};
+}
+
+// What split takes apart.
+inline std::string join(const std::string& first, const std::string& second) {
+  std::string both;
+  for (int i = 0; i < 4; ++i) both.push_back(static_cast<char>(first.size() >> (8 * i)));
+  return both + first + second;
 }
 
 }  // namespace shardit
