@@ -142,7 +142,8 @@ std::string describe_json(const Checkpoint& checkpoint) {
   json["tensors"] = Json::array();
   for (const TensorEntry& tensor : manifest.tensors) json["tensors"].push_back(tensor_json(manifest, tensor));
   json["config"] = manifest.run.config_text;
-  return json.dump(2) + "\n";
+  // A folder may have any name; JSON is UTF-8.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string digest_line(const Checkpoint& checkpoint) { return "digest " + checkpoint.manifest.root.hex() + "\n"; }

@@ -13,10 +13,12 @@ bool plain_file_name(const std::string& name) {
 }
 
 std::string wrong_files(const Manifest& manifest) {
+  int64_t total = 0;
   for (size_t i = 0; i < manifest.files.size(); ++i) {
     const FileEntry& file = manifest.files[i];
     if (!plain_file_name(file.name)) return "the file name '" + file.name + "' is not allowed";
     if (file.bytes < 0) return "file " + file.name + " has a negative size";
+    if (__builtin_add_overflow(total, file.bytes, &total)) return "its files have more than 2^63 bytes";
     for (size_t j = 0; j < i; ++j)
       if (manifest.files[j].name == file.name) return "file " + file.name + " is listed twice";
   }
@@ -52,10 +54,13 @@ std::string wrong_tensor(const Manifest& manifest, const TensorEntry& tensor) {
 std::string contradiction_in(const Manifest& manifest) {
   if (const std::string wrong = wrong_files(manifest); !wrong.empty()) return wrong;
   const std::string* last = nullptr;
+  int64_t left = manifest.data_bytes();  // of the files, for the tensors that are still to come
   for (const TensorEntry& tensor : manifest.tensors) {
     if (last && !(*last < tensor.name)) return "tensor '" + tensor.name + "' is listed twice or out of order";
     const std::string wrong = wrong_tensor(manifest, tensor);
     if (!wrong.empty()) return "tensor '" + tensor.name + "' " + wrong;
+    left -= bytes_of(tensor.shape, tensor.dtype);
+    if (left < 0) return "tensor '" + tensor.name + "' shares bytes of a file with another";
     last = &tensor.name;
   }
   return manifest.root == root_of(manifest.tensors) ? "" : "the root digest is not that of the tensors";

@@ -96,6 +96,8 @@ TEST(Inspect, OfManyRanksIsShortAndSaysHowTheBytesAreSharedOut) {
   ASSERT_EQ(json["files"].size(), 12u);
   EXPECT_EQ(json["files"][11]["bytes"], entries[11].bytes);
   EXPECT_EQ(json["tensors"][0]["ranges"][11]["file"], "rank-00011.safetensors");
+  const auto elsewhere = nlohmann::json::parse(describe_json({"\xff/run", checkpoint.manifest}));
+  EXPECT_EQ(elsewhere["path"], "\uFFFD/run") << "a folder whose name is no UTF-8";
 }
 
 TEST(Diff, OfTheSameStateIsEqual) {

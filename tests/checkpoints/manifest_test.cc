@@ -119,7 +119,10 @@ TEST(Manifest, ContradictionsAreNamed) {
   EXPECT_HAS(wrong([](Manifest& m) { m.tensors[0].ranges[1].count = 1 << 30; }), "range of elements");
   EXPECT_HAS(wrong([](Manifest& m) { m.files[0].name = "../x"; }), "'../x' is not allowed");
   EXPECT_HAS(wrong([](Manifest& m) { m.files[1].name = m.files[0].name; }), "listed twice");
+  EXPECT_HAS(wrong([](Manifest& m) { m.files[0].bytes = INT64_MAX; }), "more than 2^63 bytes");
   EXPECT_HAS(wrong([](Manifest& m) { m.tensors.push_back(m.tensors[0]); }), "listed twice or out of order");
+  EXPECT_HAS(wrong([](Manifest& m) { (m.tensors.push_back(m.tensors[0]), m.tensors[1].name = "params/x"); }),
+             "'params/x' shares bytes");
   EXPECT_HAS(wrong([](Manifest& m) { m.tensors[0].digest.bytes[0] ^= 1; }), "root digest");
 }
 
