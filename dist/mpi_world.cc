@@ -1,9 +1,11 @@
 #include "dist/mpi_world.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <list>
 #include <map>
 
@@ -235,7 +237,11 @@ class MpiWorld final : public World {
 
   void abort(int exit_code, const std::string& why) override {
     std::fprintf(stderr, "shardit: rank %d ends the job: %s\n", rank(), why.c_str());
+    std::fflush(stdout);
     std::fflush(stderr);
+    // Open MPI's mpirun ends the job when a rank ends with another code than 0, and by that code. Told by MPI_Abort, it
+    // crashes or hangs in its own clean-up now and then (docs/dist.md). Other launchers wait for the other ranks.
+    if (std::getenv("OMPI_COMM_WORLD_SIZE")) _exit(exit_code);
     MPI_Abort(MPI_COMM_WORLD, exit_code);
   }
 
