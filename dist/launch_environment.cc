@@ -27,4 +27,6 @@ bool started_by_launcher() {
          (first_of({"SLURM_PROCID"}).has_value() && processes_from_environment().value_or(1) > 1);
 }
 
+bool started_by_openmpi() { return first_of({"OMPI_COMM_WORLD_SIZE"}).has_value(); }
+
 }  // namespace shardit

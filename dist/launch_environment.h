@@ -15,4 +15,7 @@ std::optional<int> processes_from_environment();
 // mpirun or srun started this process as part of an MPI job, even if of one process. torchrun does not: it has no MPI.
 bool started_by_launcher();
 
+// Open MPI's mpirun started it, which ends the job when a process ends with another code than 0.
+bool started_by_openmpi();
+
 }  // namespace shardit

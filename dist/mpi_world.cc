@@ -240,7 +240,7 @@ class MpiWorld final : public World {
     std::fflush(stderr);
     // Open MPI's mpirun ends the job when a rank ends with another code than 0, and by that code. Told by MPI_Abort, it
     // crashes or hangs in its own clean-up now and then (docs/dist.md). Other launchers wait for the other ranks.
-    if (getenv("OMPI_COMM_WORLD_SIZE")) _exit(exit_code);
+    if (started_by_openmpi()) _exit(exit_code);
     MPI_Abort(MPI_COMM_WORLD, exit_code);
   }
 

@@ -46,12 +46,14 @@ TEST(LaunchEnvironment, APlainStartIsNoMpiJob) {
 TEST(LaunchEnvironment, KnowsMpirunEvenOfOneProcess) {
   const Environment environment{{"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "0"}};
   EXPECT_TRUE(started_by_launcher());
+  EXPECT_TRUE(started_by_openmpi());
   EXPECT_EQ(processes_from_environment(), 1);
 }
 
 TEST(LaunchEnvironment, KnowsPmiAndPmix) {
   {
     const Environment environment{{"PMI_SIZE", "4"}, {"PMI_RANK", "3"}};
+    EXPECT_FALSE(started_by_openmpi());
     EXPECT_TRUE(started_by_launcher());
     EXPECT_EQ(rank_from_environment(), 3);
     EXPECT_EQ(processes_from_environment(), 4);
