@@ -102,6 +102,8 @@ int64_t Golden::integer(const std::string& key) const {
 DiffitConfig Golden::model() const {
   const auto& metadata = reader_.metadata();
   const auto flag = metadata.find("learn_sigma");
+  const double mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4;
+  if (!(mlp_ratio > 0 && mlp_ratio <= 4096)) refuse("metadata 'mlp_ratio' is no ratio: " + std::to_string(mlp_ratio));
   return {
       .input_size = integer("input_size"),
       .in_channels = integer("in_channels"),
@@ -109,7 +111,7 @@ DiffitConfig Golden::model() const {
       .hidden_size = integer("hidden_size"),
       .depth = integer("depth"),
       .num_heads = integer("num_heads"),
-      .mlp_ratio = metadata.contains("mlp_ratio") ? number("mlp_ratio") : 4,
+      .mlp_ratio = mlp_ratio,
       .num_classes = integer("num_classes"),
       .learn_sigma = flag == metadata.end() || flag->second == "True" || flag->second == "true" || flag->second == "1"};
 }

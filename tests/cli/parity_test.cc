@@ -169,6 +169,7 @@ TEST(Parity, MetadataThatLiesIsExitCodeFour) {
                                                                                    {"input_size", "5"},
                                                                                    {"num_classes", "7"},
                                                                                    {"mlp_ratio", "1e9"},
+                                                                                   {"mlp_ratio", "1e300"},
                                                                                    {"mlp_ratio", "-1"},
                                                                                    {"mlp_ratio", "nan"},
                                                                                    {"batch", "0"},
