@@ -54,9 +54,17 @@ std::string last_part(const std::string& path) {
   return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
 }
 
+// "train" for "train/" and "./train", so that a folder and its tar understand the same names.
+std::string plain_folder(const std::string& name) {
+  REQUIRE(!name.empty(), "the split has no name\nfix: name a folder of the data, or \".\" to take all");
+  const std::string plain = fs::path(name).lexically_normal().string();
+  return plain.size() > 1 && plain.ends_with('/') ? plain.substr(0, plain.size() - 1) : plain;
+}
+
 }  // namespace
 
-ImageFiles::ImageFiles(const std::string& path, const std::string& split) : root_(path), name_(last_part(path)) {
+ImageFiles::ImageFiles(const std::string& path, const std::string& given_split) : root_(path), name_(last_part(path)) {
+  const std::string split = plain_folder(given_split);
   std::error_code ignored;  // what cannot be looked at is told when it is opened
   REQUIRE(fs::exists(path, ignored) || ignored,
           "no folder or tar of images '" + path + "'\nfix: give the path of one as data.path");

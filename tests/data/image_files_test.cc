@@ -55,6 +55,21 @@ TEST(ImageFiles, OfAFolderAndOfItsTarAreTheSame) {
   EXPECT_EQ(ImageFiles(folder / "images.tar", ".").size(), 5);
 }
 
+TEST(ImageFiles, ASplitMayBeWrittenAsAnyPath) {
+  const Folder folder;
+  put(folder, kFiles);
+  write_bytes(folder / "images.tar", make_tar(kFiles));
+  for (const std::string& path : {folder.path(), folder / "images.tar"}) {
+    for (const char* split : {"train/", "./train", "train/.", "test/../train//"}) {
+      const ImageFiles files(path, split);
+      EXPECT_EQ(files.size(), 4) << path << " " << split;
+      EXPECT_TRUE(files.name().ends_with("/train")) << files.name();
+    }
+    EXPECT_EQ(ImageFiles(path, "./").name(), ImageFiles(path, ".").name());
+    EXPECT_TRUE(says(mistake(path, ""), {"the split has no name"}));
+  }
+}
+
 TEST(ImageFiles, FollowLinks) {
   const Folder folder, elsewhere;
   put(elsewhere, {{"photos/a.jpg", counting(7)}});
