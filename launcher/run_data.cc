@@ -22,26 +22,46 @@ void check_fit(const Dataset& data, const RunConfig::Model& model) {
                                                      std::to_string(model.num_classes()));
 }
 
+std::unique_ptr<Dataset> open_synthetic(const RunConfig& config, uint64_t seed) {
+  const auto& m = config.model();
+  return std::make_unique<SyntheticDataset>(SyntheticOptions{.size = config.data().images(),
+                                                             .classes = m.num_classes(),
+                                                             .height = m.input_size(),
+                                                             .width = m.input_size(),
+                                                             .channels = m.in_channels(),
+                                                             .seed = seed});
+}
+
+std::unique_ptr<Dataset> open_idx_split(const RunConfig& config, const std::string& split) {
+  const std::string& path = config.data().path();
+  return open_idx(path.empty() ? kFashionMnistDirectory : path, split, config.model().num_classes());
+}
+
+std::unique_ptr<Dataset> checked(std::unique_ptr<Dataset> data, const RunConfig& config) {
+  check_fit(*data, config.model());
+  return data;
+}
+
 }  // namespace
 
-std::unique_ptr<Dataset> open_dataset(const RunConfig& config, Split split) {
+std::unique_ptr<Dataset> open_training_data(const RunConfig& config) {
   const auto& d = config.data();
-  const auto& m = config.model();
-  std::unique_ptr<Dataset> data;
-  if (d.kind() == RunConfig::Data::synthetic) {
-    const uint64_t seed = config.seed() + (split == Split::kValidation ? 1 : 0);
-    data = std::make_unique<SyntheticDataset>(SyntheticOptions{.size = d.images(),
-                                                               .classes = m.num_classes(),
-                                                               .height = m.input_size(),
-                                                               .width = m.input_size(),
-                                                               .channels = m.in_channels(),
-                                                               .seed = seed});
-  } else {
-    data = open_idx(d.path().empty() ? kFashionMnistDirectory : d.path(),
-                    split == Split::kTrain ? d.split() : d.validation_split(), m.num_classes());
+  switch (d.kind()) {
+    case RunConfig::Data::synthetic:
+      return checked(open_synthetic(config, config.seed()), config);
+    default:
+      return checked(open_idx_split(config, d.split()), config);
   }
-  check_fit(*data, m);
-  return data;
+}
+
+std::unique_ptr<Dataset> open_validation_data(const RunConfig& config, const Dataset&) {
+  const auto& d = config.data();
+  switch (d.kind()) {
+    case RunConfig::Data::synthetic:
+      return checked(open_synthetic(config, config.seed() + 1), config);
+    default:
+      return checked(open_idx_split(config, d.validation_split()), config);
+  }
 }
 
 }  // namespace shardit

@@ -8,9 +8,9 @@
 
 namespace shardit {
 
-enum class Split { kTrain, kValidation };
-
-// Throws UserError where images or labels do not fit the model, naming both.
-std::unique_ptr<Dataset> open_dataset(const RunConfig& config, Split split);
+// Both throw UserError where images or labels do not fit the model, naming both.
+std::unique_ptr<Dataset> open_training_data(const RunConfig& config);
+// `training`: the same config's. Classes that are known by name have its numbers here too.
+std::unique_ptr<Dataset> open_validation_data(const RunConfig& config, const Dataset& training);
 
 }  // namespace shardit

@@ -102,10 +102,10 @@ class Trainer {
     device_ = std::move(opened.device);
     device_note_ = opened.note;
     const Target target = target_of(*device_, pool_.threads());
-    train_data_ = open_dataset(config_, Split::kTrain);
+    train_data_ = open_training_data(config_);
     program_options_ = run_program_options(config_, setup_, target);
     if (program_options_.validation_batch) {
-      validation_data_ = open_dataset(config_, Split::kValidation);
+      validation_data_ = open_validation_data(config_, *train_data_);
       validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
                           *program_options_.validation_batch);
     }

@@ -33,7 +33,7 @@ struct Rank {
       : config(test::tiny_config(all_sets(a))),
         ranks(world),
         setup(make_setup(config, make_mesh(world, a.replicas))),
-        data(open_dataset(config, Split::kTrain)),
+        data(open_training_data(config)),
         device(std::move(runs_on)),
         target(target_of(*device, 1)),
         program(compile_run(setup, run_program_options(config, setup, target), target), *device, pool),
