@@ -29,7 +29,9 @@ void SampleReader::read_image(int64_t index, int64_t sample, uint8_t* pixels, in
     try {
       return read_or_name(index, sample, pixels, label);
     } catch (const CorruptImage& error) {
-      if (on_corrupt_ == OnCorrupt::kFail) throw CorruptImage(std::string(error.what()) + "\nfix: replace the file");
+      if (on_corrupt_ == OnCorrupt::kFail)
+        throw CorruptImage(std::string(error.what()) +
+                           "\nfix: replace the file, or go on without it by data.on_corrupt=skip");
       if (attempt == kMaxReplacements)
         throw CorruptImage(std::string(error.what()) + "\nand so were all " + std::to_string(kMaxReplacements) +
                            " that were drawn before in its place");

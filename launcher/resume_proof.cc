@@ -60,7 +60,7 @@ ResumeProof::ResumeProof(Program& program, const RunSetup& setup, const RunConfi
       config_(config),
       data_(data),
       ranks_(ranks),
-      reader_(data, setup.seed, config.data().flip()) {
+      reader_(data, setup.seed, config.data().flip(), OnCorrupt::kSkip) {  // the step decides whether the run goes on
   RunState here;
   set_device_kind(here, device);
   kind_ = device_kind_of(here);

@@ -1,7 +1,11 @@
 #include "launcher/run_data.h"
 
+#include <optional>
+#include <utility>
+
 #include "core/error.h"
 #include "data/idx.h"
+#include "data/image_dataset.h"
 #include "data/synthetic.h"
 
 namespace shardit {
@@ -20,6 +24,25 @@ void check_fit(const Dataset& data, const RunConfig::Model& model) {
   REQUIRE(data.classes() <= model.num_classes(), "data: " + data.name() + " has " + std::to_string(data.classes()) +
                                                      " classes, model.num_classes is " +
                                                      std::to_string(model.num_classes()));
+}
+
+ClassFrom class_from(const RunConfig::Data& d) {
+  return d.class_from() == RunConfig::Data::prefix ? ClassFrom::kPrefix
+         : d.class_from() == RunConfig::Data::list ? ClassFrom::kList
+                                                   : ClassFrom::kFolder;
+}
+
+// The split's folder and list; `known`: the classes of the training split, for another one.
+std::unique_ptr<Dataset> open_images(const RunConfig& config, const std::string& split, const std::string& class_list,
+                                     std::optional<ClassNames> known) {
+  const auto& d = config.data();
+  return ImageDataset::open({.path = d.path(),
+                             .split = split,
+                             .side = config.model().input_size(),
+                             .classes = config.model().num_classes(),
+                             .class_from = class_from(d),
+                             .class_list = class_list,
+                             .known = std::move(known)});
 }
 
 std::unique_ptr<Dataset> open_synthetic(const RunConfig& config, uint64_t seed) {
@@ -49,19 +72,29 @@ std::unique_ptr<Dataset> open_training_data(const RunConfig& config) {
   switch (d.kind()) {
     case RunConfig::Data::synthetic:
       return checked(open_synthetic(config, config.seed()), config);
+    case RunConfig::Data::image_files:
+      return checked(open_images(config, d.split(), d.class_list(), std::nullopt), config);
     default:
       return checked(open_idx_split(config, d.split()), config);
   }
 }
 
-std::unique_ptr<Dataset> open_validation_data(const RunConfig& config, const Dataset&) {
+std::unique_ptr<Dataset> open_validation_data(const RunConfig& config, const Dataset& training) {
   const auto& d = config.data();
   switch (d.kind()) {
     case RunConfig::Data::synthetic:
       return checked(open_synthetic(config, config.seed() + 1), config);
+    case RunConfig::Data::image_files:
+      return checked(open_images(config, d.validation_split(), d.validation_class_list(),
+                                 ClassNames{training.class_names(), training.classes()}),
+                     config);
     default:
       return checked(open_idx_split(config, d.validation_split()), config);
   }
+}
+
+OnCorrupt on_corrupt(const RunConfig& config) {
+  return config.data().on_corrupt() == RunConfig::Data::skip ? OnCorrupt::kSkip : OnCorrupt::kFail;
 }
 
 }  // namespace shardit

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "launcher/agreement.h"
 #include "launcher/config.h"
+#include "launcher/data_corrupt.h"
 #include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/memory_check.h"
@@ -107,7 +108,7 @@ class Trainer {
     if (program_options_.validation_batch) {
       validation_data_ = open_validation_data(config_, *train_data_);
       validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
-                          *program_options_.validation_batch);
+                          *program_options_.validation_batch, on_corrupt(config_));
     }
     REQUIRE(!program_options_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
             "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
@@ -203,8 +204,11 @@ class Trainer {
                    .data_wait_ms = result.data_wait_ms,
                    .mem_bytes = program_->allocated_bytes(),
                    .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
-                   .saved = saver_->ready()});
+                   .saved = saver_->ready(),
+                   .corrupt = !result.corrupt.empty()});
     log_.step(step_metrics(step_, setup_.global_batch, result, reports));
+    if (std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.corrupt; }))
+      tell_corrupt(log_, ranks_, step_, "train", result.corrupt);
     if (trace_)
       if (const auto path = trace_->after(step_, *program_, files_, folder_.traces())) log_.say("trace: " + *path);
     if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
@@ -235,6 +239,8 @@ class Trainer {
 
   void validate() {
     const ValidationResult result = validation_->run(*program_, ranks_);
+    if (ranks_.any("corrupt images", !result.corrupt.empty()))
+      tell_corrupt(log_, ranks_, step_, "validation", result.corrupt);
     log_.event("validation", step_, {{"loss", result.loss}, {"images", result.images}, {"bins", result.bins}});
     log_.say("step " + std::to_string(step_) + " | validation loss " + format_number(result.loss, 4));
   }

@@ -184,7 +184,7 @@ TEST(ImageDataset, ACorruptImageIsNamedAndFatalUnlessSkipped) {
   int64_t first = 0;
   while (order.index(first) != 3 && order.index(first) != 20) ++first;
   EXPECT_TRUE(says(message, {"sample " + std::to_string(first) + " ", data->files()[order.index(first)].name,
-                             "is corrupt", "fix: replace the file"}));
+                             "is corrupt", "data.on_corrupt=skip"}));
 }
 
 TEST(ImageDataset, WhereAllImagesAreCorruptSkippingEnds) {
