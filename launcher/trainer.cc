@@ -49,6 +49,8 @@ class Trainer {
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] { compiled = set_up(); });
     if (!device_note_.empty()) log_.say(device_note_);
+    check_same_data(ranks_, "training", train_data_->fingerprint());
+    if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
     saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);

@@ -250,6 +250,25 @@ TEST(ImageData, ClassFoldersThatChangeAreNoResume) {
                     {"contents of the training data: saved 12 images", "of 3 classes", "--override-arithmetic"}));
 }
 
+// Each rank looks for `images` in a folder of its own; one misses a file, of the held-out images or of both.
+TEST(ImageData, RanksThatSeeOtherImagesDoNotStart) {
+  const ImageFolder folder;
+  for (const std::string place : {"0/images/train", "0/images/val", "1/images/train", "1/images/val"}) {
+    fs::create_directories(folder / place);
+    fs::copy(folder.images(), folder / place, fs::copy_options::recursive);
+  }
+  const Words apart = {"sh", "-c", "cd " + folder / "$OMPI_COMM_WORLD_RANK" + " && exec \"$@\"", "sh"};
+  const Words words =
+      on_images("images", {"data.split=train", "data.validation_split=val", "validation.every_steps=2"});
+  EXPECT_EQ(train(folder / "same", words, {.ranks = 2, .wrapper = apart}).code, 0);
+  for (const auto& [split, which] : {std::pair{"val", "validation"}, {"train", "training"}}) {
+    fs::remove(folder / "1/images" + "/" + split + "/cat/wide.jpg");
+    const Ran ran = train(folder / "run", words, {.ranks = 2, .wrapper = apart});
+    EXPECT_EQ(ran.code, 2) << ran.err;
+    EXPECT_TRUE(contains(ran.err, "rank 1 of 2: reads other " + std::string(which) + " data than rank 0: 11 images"));
+  }
+}
+
 TEST(ImageData, AFileThatCannotBeReadInTheMiddleOfAnEpochIsAnIoError) {
   const ImageFolder folder;
   for (const std::string how : {"fail", "skip"}) {
