@@ -105,10 +105,10 @@ void ImageFiles::take(std::vector<ListedFile> all, const std::string& split) {
   std::sort(files_.begin(), files_.end(), [](const ListedFile& a, const ListedFile& b) { return a.name < b.name; });
 }
 
-std::vector<uint8_t> ImageFiles::read(int64_t index) const {
+std::vector<uint8_t> ImageFiles::read(int64_t index, uint64_t most) const {
   CHECK(index >= 0 && index < size()) << name_ << ": image " << index << " of " << size();
   const ListedFile& entry = files_[index];
-  std::vector<uint8_t> bytes(entry.bytes);
+  std::vector<uint8_t> bytes(std::min(entry.bytes, most));
   if (tar_) {
     tar_->read_at(entry.offset, bytes.data(), bytes.size());
     return bytes;

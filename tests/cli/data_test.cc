@@ -1,4 +1,4 @@
-// Image files under the program: training on them, what it says of bad ones.
+// Image files under the program: training on them, what it says of bad ones, `data inspect` and `data verify`.
 #include <signal.h>
 #include <zlib.h>
 
@@ -192,6 +192,7 @@ TEST(ImageData, APngBombIsCorruptData) {
   folder.put("ant/bomb.png", bomb);
   EXPECT_TRUE(
       fails(train(folder / "run", on_images(folder.images())), 4, {"'ant/bomb.png' is corrupt", "65567 x 65559"}));
+  EXPECT_TRUE(fails(run({"data", "verify", folder.images()}), 4, {"1 of 13 images", "ant/bomb.png"}));
 }
 
 TEST(ImageData, TarsOfOddNamesAndLinksAreCorruptData) {
@@ -202,7 +203,9 @@ TEST(ImageData, TarsOfOddNamesAndLinksAreCorruptData) {
         {raw_tar({{"ant/../../a.jpg", '0', jpeg}}), {"'ant/../../a.jpg'", "without '..'"}},
         {raw_tar({{"ant/a.jpg", '2', {}, "/etc/passwd"}}), {"'ant/a.jpg'", "it is a link"}},
         {raw_tar({{"ant/a.jpg", '0', jpeg, "", "00077777777"}}), {"cut short"}}})
-    EXPECT_TRUE(fails(train(folder / "run", on_images(folder.tar(tar))), 4, words));
+    for (const Words& command :
+         {training(folder / "run", on_images(folder.tar(tar))), Words{"data", "inspect", folder / "images.tar"}})
+      EXPECT_TRUE(fails(run(command), 4, words)) << command[0];
 }
 
 TEST(ImageData, WhatIsNotThereIsTheUsersMistake) {
@@ -210,6 +213,7 @@ TEST(ImageData, WhatIsNotThereIsTheUsersMistake) {
   EXPECT_TRUE(fails(train(folder / "run", on_images(folder.images())), 2, {"no images in", "1 other files"}));
   EXPECT_TRUE(fails(train(folder / "run", on_images(folder / "absent")), 2, {"no folder or tar of images"}));
   EXPECT_TRUE(fails(train(folder / "run", on_images(folder.images(), {"data.split=val"})), 2, {"/val'"}));
+  EXPECT_TRUE(fails(run({"data", "inspect", folder / "absent"}), 2, {"no folder or tar of images"}));
 }
 
 TEST(ImageData, LabelsOutsideTheModelAreTheUsersMistake) {
@@ -279,6 +283,80 @@ TEST(ImageData, AFileThatCannotBeReadInTheMiddleOfAnEpochIsAnIoError) {
     EXPECT_TRUE(fails(started.wait(), 4, {"sample ", "cannot open", "cat/wide.jpg", "No such file"})) << how;
     fs::rename(folder / "wide.jpg", folder.images() + "/cat/wide.jpg");
   }
+}
+
+TEST(DataInspect, CountsKindsClassesAndOddities) {
+  const ImageFolder folder;
+  folder.put("notes.txt", {});
+  const Ran ran = run({"data", "inspect", folder.images(), "--json"});
+  ASSERT_TRUE(succeeds(ran));
+  const json found = json::parse(ran.out);
+  EXPECT_EQ(found["images"], 12);
+  EXPECT_EQ(found["other_files"], 1);
+  EXPECT_EQ(found["class_from"], "folder");
+  EXPECT_EQ(found["classes"], json({{"ant", 4}, {"bee", 4}, {"cat", 4}}));
+  EXPECT_EQ(found["kinds"], json({{"jpeg cmyk", 1},
+                                  {"jpeg grey", 1},
+                                  {"jpeg rgb", 4},
+                                  {"jpeg rgb, progressive", 1},
+                                  {"png grey with alpha", 1},
+                                  {"png grey, 16 bits", 1},
+                                  {"png palette, 4 bits", 1},
+                                  {"png rgb", 1},
+                                  {"png rgba", 1}}));
+  EXPECT_EQ(found["largest"], json({{"width", 83}, {"height", 101}}));
+  EXPECT_EQ(found["odd"]["turned by EXIF, not turned back"]["examples"][0], "cat/turned.jpg");
+  EXPECT_EQ(found["odd"]["alpha, dropped"]["count"], 2);
+  const Ran text = run({"data", "inspect", folder.images()});
+  EXPECT_TRUE(contains(text.out, "images: 12 images") && contains(text.out, "jpeg rgb, progressive"));
+}
+
+TEST(DataInspect, TellsFilesThatAreNotWhatTheyAreCalled) {
+  const ImageFolder folder(
+      {{"n01_a.jpg", picture("rgb.png")}, {"n02_b.png", picture("grey.jpg")}, {"n03_c.jpg", {'x'}}});
+  const json found = json::parse(run({"data", "inspect", folder.images(), "--json"}).out);
+  EXPECT_EQ(found["class_from"], "prefix");
+  EXPECT_EQ(found["odd"]["a PNG called .jpg"]["examples"][0], "n01_a.jpg");
+  EXPECT_EQ(found["odd"]["a JPEG called .png"]["examples"][0], "n02_b.png");
+  EXPECT_EQ(found["corrupt"].begin()->at("examples")[0], "n03_c.jpg");
+}
+
+TEST(DataInspect, AFileThatCannotBeReadIsAnIoErrorAndNotACorruptImage) {
+  const ImageFolder folder;
+  const int nobody = 65534;
+  const Surroundings as_nobody{.user = geteuid() == 0 ? nobody : 0};
+  chmod(folder.path.c_str(), 0755);
+  chmod((folder.images() + "/cat/wide.jpg").c_str(), 0);
+  if (run({"--help"}, as_nobody).code != 0) GTEST_SKIP() << "another user cannot run the program from here";
+  for (const std::string command : {"inspect", "verify"})
+    EXPECT_TRUE(fails(run({"data", command, folder.images()}, as_nobody), 4,
+                      {"cannot open", "cat/wide.jpg", "Permission denied"}));
+}
+
+TEST(DataVerify, NamesEveryCorruptImage) {
+  const ImageFolder folder;
+  EXPECT_TRUE(contains(run({"data", "verify", folder.images()}).out, "ok, 12 images decoded"));
+  folder.cut("ant/grey.jpg");
+  folder.cut("cat/wide.jpg");
+  const Ran ran = run({"data", "verify", folder.images()});
+  EXPECT_TRUE(fails(ran, 4, {"2 of 12 images", "cannot be decoded", "'ant/grey.jpg'"}));
+  EXPECT_TRUE(contains(ran.out, "ant/grey.jpg: ") && contains(ran.out, "cat/wide.jpg: "));
+  const Ran as_json = run({"data", "verify", folder.images(), "--json"});
+  EXPECT_EQ(as_json.code, 4);
+  EXPECT_EQ(json::parse(as_json.out)["bad"].size(), 2u);
+}
+
+// One photograph per class of ImageNet. They lie beside the checkout, or nowhere.
+TEST(Photographs, OfEveryKindLoad) {
+  const std::string tar = std::string(SHARDIT_CHECKOUT) + "/../shared/data/imagenet-sample-1000.tar";
+  if (!exists(tar)) GTEST_SKIP() << "no photographs beside this checkout: " << tar;
+  const json found = json::parse(run({"data", "inspect", tar, "--json"}).out);
+  EXPECT_EQ(found["images"], 1000);
+  EXPECT_EQ(found["classes"].size(), 1000u);
+  EXPECT_EQ(found["kinds"], json({{"jpeg grey", 23}, {"jpeg rgb", 977}}));
+  EXPECT_TRUE(contains(run({"data", "verify", tar}).out, "ok, 1000 images decoded"));
+  const TestFolder folder;
+  EXPECT_TRUE(succeeds(train(folder / "run", on_images(tar, {"data.class_from=prefix", "model.num_classes=1000"}))));
 }
 
 }  // namespace

@@ -48,6 +48,9 @@ TEST(ImageFiles, OfAFolderAndOfItsTarAreTheSame) {
     EXPECT_EQ(files.read(0), counting(10));
     EXPECT_EQ(files.read(2), counting(5));
     EXPECT_EQ(files.read(3), counting(20));
+    const Bytes start = files.read(3, 6), all = counting(20);
+    EXPECT_TRUE(std::equal(start.begin(), start.end(), all.begin(), all.begin() + 6));
+    EXPECT_EQ(files.read(3, 21), all);
     EXPECT_EQ(files.passed_over(), 3);
   }
   EXPECT_EQ(ImageFiles(folder / "images.tar", "train").name(), "images.tar/train");
