@@ -346,6 +346,18 @@ TEST(DataVerify, NamesEveryCorruptImage) {
   EXPECT_EQ(json::parse(as_json.out)["bad"].size(), 2u);
 }
 
+TEST(BenchData, TellsRatesByThreadsAndWhereTheTimeGoes) {
+  const ImageFolder folder;
+  const Words words = {"bench",     "data", tiny_config(), "--threads",   "1,2",
+                       "--seconds", "0.05", "--json",      folder / "out"};
+  ASSERT_TRUE(succeeds(run(words + sets_for(folder.images()))));
+  const json out = json::parse(bytes_of_file(folder / "out"));
+  ASSERT_EQ(out["rates"].size(), 2u);
+  for (const json& rate : out["rates"]) EXPECT_GT(rate["images_per_s"], 0);
+  EXPECT_GT(out["per_image"]["decode_us"], out["per_image"]["mirror_us"]);
+  EXPECT_EQ(out["micro_batch_images"], 3);
+}
+
 // One photograph per class of ImageNet. They lie beside the checkout, or nowhere.
 TEST(Photographs, OfEveryKindLoad) {
   const std::string tar = std::string(SHARDIT_CHECKOUT) + "/../shared/data/imagenet-sample-1000.tar";
