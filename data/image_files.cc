@@ -7,6 +7,7 @@
 #include <glog/logging.h>
 
 #include "core/error.h"
+#include "data/decode.h"
 #include "data/tar_index.h"
 
 namespace shardit {
@@ -109,6 +110,9 @@ std::vector<uint8_t> ImageFiles::read(int64_t index, uint64_t most) const {
   CHECK(index >= 0 && index < size()) << name_ << ": image " << index << " of " << size();
   const ListedFile& entry = files_[index];
   std::vector<uint8_t> bytes(std::min(entry.bytes, most));
+  if (entry.bytes > kMaxImageBytes)
+    throw CorruptImage("the file has " + std::to_string(entry.bytes) + " bytes: expected at most " +
+                       std::to_string(kMaxImageBytes));
   if (tar_) {
     tar_->read_at(entry.offset, bytes.data(), bytes.size());
     return bytes;

@@ -26,7 +26,8 @@ class ImageFiles {
   int64_t passed_over() const { return passed_over_; }                         // files that are no pictures
 
   // The bytes of one file, or the first `most` of them. Any number of threads may read at once. Throws IoError where
-  // they cannot be read, or where the file has not as many as when it was listed.
+  // they cannot be read, or where the file has not as many as when it was listed; CorruptImage for a file so large that
+  // it is no picture.
   std::vector<uint8_t> read(int64_t index, uint64_t most = std::numeric_limits<uint64_t>::max()) const;
 
  private:

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "data/decode.h"
 #include "tests/data/tar_files.h"
 
 namespace shardit {
@@ -111,6 +112,17 @@ TEST(ImageFiles, AFileThatChangedOrCannotBeReadIsAnIoError) {
       says(message_of<IoError>([&] { files.read(0); }), {"a.jpg", "has 6 bytes, it had 7", "leave the data alone"}));
   fs::remove(folder / "b.jpg");
   EXPECT_TRUE(says(message_of<IoError>([&] { files.read(1); }), {"cannot open", "b.jpg", "No such file"}));
+}
+
+// Of 2 GiB without a byte on the disk: nobody may take memory for it.
+TEST(ImageFiles, AFileThatIsTooLargeForAPictureIsCorrupt) {
+  const Folder folder;
+  put(folder, {{"a.jpg", counting(7)}});
+  fs::resize_file(folder / "a.jpg", kMaxImageBytes + 1);
+  const ImageFiles files(folder.path(), ".");
+  for (uint64_t most : {uint64_t{8}, kMaxImageBytes, kMaxImageBytes + 1})
+    EXPECT_TRUE(
+        says(message_of<CorruptImage>([&] { files.read(0, most); }), {"2147483641 bytes", "at most 2147483640"}));
 }
 
 TEST(ImageFiles, ATarThatShrinksIsAnIoError) {
