@@ -102,17 +102,18 @@ void ImageFiles::take(std::vector<ListedFile> all, const std::string& split) {
   REQUIRE(unread.empty(), "'" + name_ + "' has pictures of a kind that is not read: " + first_of(unread) +
                               "\nfix: turn them into JPEG or PNG, or take them away");
   REQUIRE(!files_.empty(), "no images in '" + name_ + "', only " + std::to_string(passed_over_) +
-                               " other files: expected .jpg, .jpeg or .png");
+                               " other files: expected .jpg, .jpeg or .png" +
+                               "\nfix: name the folder that holds them as data.path or data.split");
   std::sort(files_.begin(), files_.end(), [](const ListedFile& a, const ListedFile& b) { return a.name < b.name; });
 }
 
 std::vector<uint8_t> ImageFiles::read(int64_t index, uint64_t most) const {
   CHECK(index >= 0 && index < size()) << name_ << ": image " << index << " of " << size();
   const ListedFile& entry = files_[index];
-  std::vector<uint8_t> bytes(std::min(entry.bytes, most));
   if (entry.bytes > kMaxImageBytes)
     throw CorruptImage("the file has " + std::to_string(entry.bytes) + " bytes: expected at most " +
                        std::to_string(kMaxImageBytes));
+  std::vector<uint8_t> bytes(std::min(entry.bytes, most));
   if (tar_) {
     tar_->read_at(entry.offset, bytes.data(), bytes.size());
     return bytes;
