@@ -99,7 +99,7 @@ demo: build
 # (OpenMP's runtime is not instrumented, and only tests of our own threads are free of its false alarms).
 # Without nvcc: device kernels run under the sanitizers as the host compiler makes them.
 THREAD_PROGRAMS := core_tests data_tests dist_tests launcher_tests step_tests
-THREAD_TESTS ?= ^(Pool|Loader|Signals|CallLog|ThreadWorld|Watchdog|Worlds|WireThread|Ranks|Agreement)
+THREAD_TESTS ?= ^(Pool|Loader|ImageDataset|Signals|CallLog|ThreadWorld|Watchdog|Worlds|WireThread|Ranks|Agreement)
 sanitize: sanitize-asan sanitize-tsan
 	@echo "no sanitizer complained"
 sanitize-asan: export UBSAN_OPTIONS = halt_on_error=1:print_stacktrace=1

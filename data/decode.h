@@ -30,6 +30,8 @@ const char* name_of(ImageHeader::Colour colour);  // "grey", "grey with alpha", 
 
 // Larger ones are refused, as Pillow does: nobody trains on them, and a header of a few bytes asks for gigabytes.
 inline constexpr int64_t kMaxImagePixels = 178'956'970;
+// No picture of so many pixels needs more: 16 bits for each of four channels, and half as much again.
+inline constexpr uint64_t kMaxImageBytes = 12 * kMaxImagePixels;
 
 std::string jpeg_library_version();  // other versions may give other pixels
 

@@ -59,9 +59,8 @@ std::unique_ptr<ImageDataset> ImageDataset::open(const ImageDatasetOptions& o) {
 }
 
 void ImageDataset::read(int64_t index, uint8_t* pixels, int64_t* label) const {
-  const std::vector<uint8_t> bytes = files_.read(index);
   try {
-    const Image image = centre_crop(decode_image(bytes), height());
+    const Image image = centre_crop(decode_image(files_.read(index)), height());
     std::copy(image.pixels.begin(), image.pixels.end(), pixels);
   } catch (const CorruptImage& error) {
     throw CorruptImage("'" + printable(files_[index].name) + "' is corrupt: " + error.what());

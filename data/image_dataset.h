@@ -32,7 +32,6 @@ class ImageDataset : public Dataset {
   void read(int64_t index, uint8_t* pixels, int64_t* label) const override;
 
   const ImageFiles& files() const { return files_; }
-  const ClassNames& classes_by_name() const { return labels_.names; }
 
  private:
   ImageDataset(DatasetInfo info, ImageFiles files, Labels labels)

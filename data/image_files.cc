@@ -7,6 +7,7 @@
 #include <glog/logging.h>
 
 #include "core/error.h"
+#include "data/decode.h"
 #include "data/tar_index.h"
 
 namespace shardit {
@@ -54,9 +55,17 @@ std::string last_part(const std::string& path) {
   return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
 }
 
+// "train" for "train/" and "./train", so that a folder and its tar understand the same names.
+std::string plain_folder(const std::string& name) {
+  REQUIRE(!name.empty(), "the split has no name\nfix: name a folder of the data, or \".\" to take all");
+  const std::string plain = fs::path(name).lexically_normal().string();
+  return plain.size() > 1 && plain.ends_with('/') ? plain.substr(0, plain.size() - 1) : plain;
+}
+
 }  // namespace
 
-ImageFiles::ImageFiles(const std::string& path, const std::string& split) : root_(path), name_(last_part(path)) {
+ImageFiles::ImageFiles(const std::string& path, const std::string& given_split) : root_(path), name_(last_part(path)) {
+  const std::string split = plain_folder(given_split);
   std::error_code ignored;  // what cannot be looked at is told when it is opened
   REQUIRE(fs::exists(path, ignored) || ignored,
           "no folder or tar of images '" + path + "'\nfix: give the path of one as data.path");
@@ -93,14 +102,18 @@ void ImageFiles::take(std::vector<ListedFile> all, const std::string& split) {
   REQUIRE(unread.empty(), "'" + name_ + "' has pictures of a kind that is not read: " + first_of(unread) +
                               "\nfix: turn them into JPEG or PNG, or take them away");
   REQUIRE(!files_.empty(), "no images in '" + name_ + "', only " + std::to_string(passed_over_) +
-                               " other files: expected .jpg, .jpeg or .png");
+                               " other files: expected .jpg, .jpeg or .png" +
+                               "\nfix: name the folder that holds them as data.path or data.split");
   std::sort(files_.begin(), files_.end(), [](const ListedFile& a, const ListedFile& b) { return a.name < b.name; });
 }
 
-std::vector<uint8_t> ImageFiles::read(int64_t index) const {
+std::vector<uint8_t> ImageFiles::read(int64_t index, uint64_t most) const {
   CHECK(index >= 0 && index < size()) << name_ << ": image " << index << " of " << size();
   const ListedFile& entry = files_[index];
-  std::vector<uint8_t> bytes(entry.bytes);
+  if (entry.bytes > kMaxImageBytes)
+    throw CorruptImage("the file has " + std::to_string(entry.bytes) + " bytes: expected at most " +
+                       std::to_string(kMaxImageBytes));
+  std::vector<uint8_t> bytes(std::min(entry.bytes, most));
   if (tar_) {
     tar_->read_at(entry.offset, bytes.data(), bytes.size());
     return bytes;

@@ -2,6 +2,7 @@
 // for its tar.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,9 +25,10 @@ class ImageFiles {
   const ListedFile& operator[](int64_t index) const { return files_[index]; }  // its name begins below the split
   int64_t passed_over() const { return passed_over_; }                         // files that are no pictures
 
-  // The bytes of one file. Any number of threads may read at once. Throws IoError where they cannot be read, or are not
-  // as many as when the files were listed.
-  std::vector<uint8_t> read(int64_t index) const;
+  // The bytes of one file, or the first `most` of them. Any number of threads may read at once. Throws IoError where
+  // they cannot be read, or where the file has not as many as when it was listed; CorruptImage for a file so large that
+  // it is no picture.
+  std::vector<uint8_t> read(int64_t index, uint64_t most = std::numeric_limits<uint64_t>::max()) const;
 
  private:
   void take(std::vector<ListedFile> all, const std::string& split);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include "core/error.h"
@@ -28,36 +29,14 @@ const LoaderOptions& checked(const LoaderOptions& o) {
   return o;
 }
 
-void mirror(uint8_t* pixels, int64_t height, int64_t width, int64_t channels) {
-  for (int64_t y = 0; y < height; ++y, pixels += width * channels)
-    for (int64_t left = 0, right = width - 1; left < right; ++left, --right)
-      std::swap_ranges(pixels + left * channels, pixels + (left + 1) * channels, pixels + right * channels);
-}
+bool by_sample(const CorruptSample& a, const CorruptSample& b) { return a.sample < b.sample; }
 
 }  // namespace
-
-void read_sample(const Dataset& dataset, const SampleOrder& order, int64_t sample, bool flip, uint8_t* pixels,
-                 int64_t* label) {
-  const int64_t index = order.index(sample);
-  const auto place = [&] {
-    return "sample " + std::to_string(sample) + " (image " + std::to_string(index) + " of " + dataset.name() + "): ";
-  };
-  try {
-    dataset.read(index, pixels, label);
-  } catch (const UserError& e) {
-    throw UserError(place() + e.what());
-  } catch (const IoError& e) {
-    throw IoError(place() + e.what());
-  } catch (const std::exception& e) {
-    throw std::runtime_error(place() + e.what());
-  }
-  if (flip && order.flipped(sample)) mirror(pixels, dataset.height(), dataset.width(), dataset.channels());
-}
 
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
-      order_(options.seed, dataset.size()),
+      reader_(dataset, options.seed, options.flip, options.on_corrupt),
       tiles_(tile_count(options.micro_batch_size, kTileImages)),
       ring_(options.depth) {
   for (Buffer& buffer : ring_) {
@@ -89,8 +68,11 @@ int64_t Loader::next(const Slot& slot) {
   std::copy(buffer.labels.begin(), buffer.labels.end(), slot.labels);
   if (slot.samples)
     for (int64_t i = 0; i < options_.micro_batch_size; ++i) slot.samples[i] = first + i;
+  std::stable_sort(buffer.corrupt.begin(), buffer.corrupt.end(), by_sample);
+  std::move(buffer.corrupt.begin(), buffer.corrupt.end(), std::back_inserter(corrupt_));
   {
     std::lock_guard lock(mutex_);
+    buffer.corrupt.clear();
     buffer.tiles_done = 0;
     ++taken_;
   }
@@ -118,30 +100,31 @@ void Loader::work(int thread) {
     const int64_t ticket = claimed_++, micro_batch = ticket / tiles_, tile = ticket % tiles_;
     lock.unlock();
     const int64_t begin_ns = Trace::now_ns();
-    std::exception_ptr failure = load_tile(micro_batch, tile);
+    TileResult done = load_tile(micro_batch, tile);
     if (options_.trace && options_.trace->recording()) tell(thread, micro_batch, tile, begin_ns);
     lock.lock();
     Buffer& buffer = buffer_of(micro_batch);
-    if (failure && (!buffer.failure || tile < buffer.failed_tile)) {
-      buffer.failure = failure;
+    if (done.failure && (!buffer.failure || tile < buffer.failed_tile)) {
+      buffer.failure = done.failure;
       buffer.failed_tile = tile;
     }
+    std::move(done.corrupt.begin(), done.corrupt.end(), std::back_inserter(buffer.corrupt));
     if (++buffer.tiles_done == tiles_) ready_.notify_one();
   }
 }
 
-std::exception_ptr Loader::load_tile(int64_t micro_batch, int64_t tile) {
+Loader::TileResult Loader::load_tile(int64_t micro_batch, int64_t tile) {
   Buffer& buffer = buffer_of(micro_batch);
   const int64_t first = first_sample_of(micro_batch);
   const auto [begin, end] = tile_at(options_.micro_batch_size, kTileImages, tile);
+  TileResult result;
   try {
     for (int64_t i = begin; i < end; ++i)
-      read_sample(dataset_, order_, first + i, options_.flip, buffer.pixels.data() + i * dataset_.image_bytes(),
-                  &buffer.labels[i]);
-    return nullptr;
+      reader_.read(first + i, buffer.pixels.data() + i * dataset_.image_bytes(), &buffer.labels[i], result.corrupt);
   } catch (...) {
-    return std::current_exception();
+    result.failure = std::current_exception();
   }
+  return result;
 }
 
 void Loader::tell(int thread, int64_t micro_batch, int64_t tile, int64_t begin_ns) const {

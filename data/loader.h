@@ -11,11 +11,12 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/trace.h"
 #include "data/dataset.h"
-#include "data/order.h"
+#include "data/sample_reader.h"
 
 namespace shardit {
 
@@ -28,13 +29,9 @@ struct LoaderOptions {
   int threads = 2;                 // readers; more when the data wait of a step is not near zero
   int depth = 4;                   // micro-batches held ready, each in memory of its own
   bool flip = false;               // mirror half of the images, by a coin keyed with the sample number
-  Trace* trace = nullptr;          // where to tell, while it records, what each thread does
+  OnCorrupt on_corrupt = OnCorrupt::kFail;
+  Trace* trace = nullptr;  // where to tell, while it records, what each thread does
 };
-
-// One image of the stream: what global sample `sample` shows, mirrored by its coin if `flip`. Errors name the sample
-// and the image.
-void read_sample(const Dataset& dataset, const SampleOrder& order, int64_t sample, bool flip, uint8_t* pixels,
-                 int64_t* label);
 
 // Where a micro-batch of B images is written: the memory of an input node.
 struct Slot {
@@ -43,7 +40,7 @@ struct Slot {
   int64_t* samples = nullptr;  // [B], the global sample numbers; may be null
 };
 
-// next, position and waited_ms are called by one thread. Nothing is allocated after construction.
+// All but the constructor is called by one thread. The loader itself allocates nothing after construction.
 class Loader {
  public:
   // Throws UserError on an option out of range. REQUIRES: `dataset` outlives the loader.
@@ -59,29 +56,39 @@ class Loader {
   int64_t position() const { return first_sample_of(taken_); }  // what next() will return
   double waited_ms() const { return waited_ms_; }               // time that next() has stood waiting, since the start
 
+  // What the micro-batches show in place of corrupt images, in their order: those that next() gave since the last call.
+  std::vector<CorruptSample> take_corrupt() { return std::exchange(corrupt_, {}); }
+
  private:
   // One place of the ring. Threads fill it in tiles of a few images.
   struct Buffer {
     std::vector<uint8_t> pixels;
     std::vector<int64_t> labels;
-    int64_t tiles_done = 0;      // guarded by mutex_, as are the next two
+    int64_t tiles_done = 0;      // guarded by mutex_, as are the next three
     std::exception_ptr failure;  // of the lowest sample that failed
     int64_t failed_tile = 0;
+    std::vector<CorruptSample> corrupt;
+  };
+
+  struct TileResult {
+    std::exception_ptr failure;
+    std::vector<CorruptSample> corrupt;
   };
 
   int64_t first_sample_of(int64_t micro_batch) const;  // of this loader's own count of micro-batches
   Buffer& buffer_of(int64_t micro_batch) { return ring_[micro_batch % static_cast<int64_t>(ring_.size())]; }
   void work(int thread);
-  std::exception_ptr load_tile(int64_t micro_batch, int64_t tile);
+  TileResult load_tile(int64_t micro_batch, int64_t tile);
   void tell(int thread, int64_t micro_batch, int64_t tile, int64_t begin_ns) const;
   void wait_until_ready(Buffer& buffer);
 
   const Dataset& dataset_;
   const LoaderOptions options_;
-  const SampleOrder order_;
+  const SampleReader reader_;
   const int64_t tiles_;  // per micro-batch
   std::vector<Buffer> ring_;
   double waited_ms_ = 0;
+  std::vector<CorruptSample> corrupt_;
 
   std::mutex mutex_;
   std::condition_variable space_, ready_;

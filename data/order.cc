@@ -16,6 +16,7 @@ uint64_t mask(int bits) { return (uint64_t{1} << bits) - 1; }
 SampleOrder::SampleOrder(uint64_t seed, int64_t size)
     : order_(seed, Purpose::kSampleOrder),
       flip_(seed, Purpose::kFlip),
+      replacement_(seed, Purpose::kReplacement),
       size_(static_cast<uint64_t>(size)) {
   CHECK_GE(size, 1);
   const int bits = std::bit_width(size_ - 1);
@@ -46,5 +47,10 @@ int64_t SampleOrder::index(int64_t sample) const {
 }
 
 bool SampleOrder::flipped(int64_t sample) const { return bits_at(flip_, static_cast<uint64_t>(sample), 0) & 1u; }
+
+int64_t SampleOrder::replacement(int64_t sample, uint32_t attempt) const {
+  CHECK_LT(size_, uint64_t{1} << 32);
+  return integer_at(replacement_, static_cast<uint64_t>(sample), attempt, static_cast<uint32_t>(size_));
+}
 
 }  // namespace shardit

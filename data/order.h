@@ -16,10 +16,14 @@ class SampleOrder {
   int64_t index(int64_t sample) const;  // in [0, size). REQUIRES: sample >= 0
   bool flipped(int64_t sample) const;   // a fair coin keyed by (seed, sample): mirror the image left to right
 
+  // The index that stands in for a corrupt image of `sample`, drawn from all; `attempt` counts those that were corrupt
+  // too. REQUIRES: a dataset of less than 2^32 images.
+  int64_t replacement(int64_t sample, uint32_t attempt) const;
+
  private:
   uint64_t permute(uint64_t position, uint64_t epoch) const;
 
-  Philox order_, flip_;
+  Philox order_, flip_, replacement_;
   uint64_t size_;
   int low_bits_ = 0, high_bits_ = 0;  // together the fewest bits that can name every index
 };

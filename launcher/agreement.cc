@@ -73,6 +73,14 @@ void check_same_start(Ranks& ranks, const RunConfig& config, const TrainOptions&
   });
 }
 
+void check_same_data(Ranks& ranks, const std::string& which, const std::string& fingerprint) {
+  const std::string first = ranks.from_first("data", fingerprint);
+  ranks.together("data", [&] {
+    REQUIRE(fingerprint == first, "reads other " + which + " data than rank 0: " + fingerprint + "; there: " + first +
+                                      "\nfix: give every node the same files under data.path");
+  });
+}
+
 void check_same_collectives(Ranks& ranks, const CompiledProgram& program) {
   std::string mine;
   for (const std::string& line : collectives_of(program)) mine += line + "\n";

@@ -83,7 +83,7 @@ Ceilings measure_together(Ranks& ranks, Device& device, int threads) {
 void check_start(const RunConfig& config, Ranks& ranks) {
   ranks.together("start", [&] {
     make_setup(config, plan_mesh(ranks.size(), ranks.rank(), static_cast<int>(config.parallel().replicate_group())));
-    open_dataset(config, Split::kTrain);
+    open_training_data(config);
   });
 }
 

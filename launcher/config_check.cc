@@ -161,8 +161,16 @@ void check_diffusion(const RunConfig& config) {
 }
 
 void check_data(const RunConfig& config) {
-  REQUIRE(config.data().kind() != RunConfig::Data::idx || !config.data().path().empty(),
+  using Data = RunConfig::Data;
+  const Data& data = config.data();
+  REQUIRE(data.kind() != Data::idx || !data.path().empty(),
           "data.path is missing: data.kind idx needs the folder that holds the files");
+  REQUIRE(data.kind() != Data::image_files || !data.path().empty(),
+          "data.path is missing: data.kind image_files needs a folder or a tar");
+  const bool listed = data.class_from() == Data::list;
+  REQUIRE(!listed || data.has_class_list(), "data.class_list is missing: data.class_from list needs it");
+  REQUIRE(!listed || data.has_validation_class_list() || config.validation().every_steps() == 0,
+          "data.validation_class_list is missing: with data.class_from list, validation needs it");
 }
 
 void check_ema_name(const std::string& name, const std::string& key) {

@@ -105,6 +105,15 @@ std::vector<Dependence> dependences(const RunConfig& config) {
   result.push_back({"data.images", synthetic, "it belongs to synthetic data, and data.kind is not synthetic"});
   for (const char* key : {"path", "split", "validation_split"})
     result.push_back({std::string("data.") + key, !synthetic, "synthetic data is not read from files"});
+  const bool image_files = config.data().kind() == RunConfig::Data::image_files;
+  for (const char* key : {"class_from", "class_list", "validation_class_list", "on_corrupt"})
+    result.push_back(
+        {std::string("data.") + key, image_files, "it belongs to image files, and data.kind is not image_files"});
+  const auto class_from = config.data().class_from();
+  for (const char* key : {"class_list", "validation_class_list"})
+    result.push_back(
+        {std::string("data.") + key, class_from == RunConfig::Data::list,
+         "it belongs to classes by list, and data.class_from is " + RunConfig::Data::ClassFrom_Name(class_from)});
   return result;
 }
 

@@ -15,6 +15,7 @@
 #include <fstream>
 
 #include "core/cuda_device.h"
+#include "data/decode.h"
 
 namespace shardit {
 namespace {
@@ -132,6 +133,7 @@ Build build_facts() {
   build.libraries = {{"oneDNN", dnnl_version_text()},
                      {"protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)},
                      {"libpng", PNG_LIBPNG_VER_STRING},
+                     {"libjpeg-turbo", jpeg_library_version()},
                      {"zlib", zlibVersion()},
                      {"CLI11", CLI11_VERSION}};
   return build;

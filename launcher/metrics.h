@@ -9,6 +9,7 @@
 //   resume      digest, path, proof, warnings: [broken checkpoints passed over, changed keys, …]
 //   sample      path (relative to the run directory), images
 //   validation  loss, images, bins: [loss of the lowest range of t, …]
+//   corrupt     split, count, samples: [{"sample", "what"}, …], one for each corrupt image that was drawn
 //
 // The writer is rank 0's. Every line is one write, so a killed run leaves at most one torn line, at the end.
 #pragma once

@@ -62,6 +62,7 @@ class SharedWork {
   int64_t first_of(int64_t round) const { return round * ranks_.size(); }
   int64_t count_of(int64_t round) const { return std::min<int64_t>(ranks_.size(), batches_ - first_of(round)); }
   int64_t mine(int64_t round) const { return std::min(first_of(round) + ranks_.rank(), batches_ - 1); }
+  bool repeats(int64_t round) const { return ranks_.rank() >= count_of(round); }  // another rank has it as well
 
  private:
   int64_t batches_;

@@ -61,7 +61,7 @@ class ResumeProof {
   const RunConfig& config_;
   const Dataset& data_;
   Ranks& ranks_;
-  SampleOrder order_;
+  SampleReader reader_;
   std::string kind_;
   double last_ms_ = 0;
 };

@@ -12,8 +12,9 @@ namespace shardit {
 struct StepReport {
   double step_ms = 0, exposed_ms = 0, data_wait_ms = 0;
   int64_t mem_bytes = 0;
-  bool stop = false;   // a signal, or the time is up
-  bool saved = false;  // no save is being written
+  bool stop = false;     // a signal, or the time is up
+  bool saved = false;    // no save is being written
+  bool corrupt = false;  // a sample showed another image than it should
 };
 
 // Of step number `step` (the first is 1): the longest times of any rank, and the rank that computed longest. `result`

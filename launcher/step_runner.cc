@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "launcher/nonfinite.h"
+#include "launcher/run_data.h"
 #include "launcher/run_program.h"
 
 namespace shardit {
@@ -34,6 +35,7 @@ LoaderOptions StepRunner::loader_options(int64_t step) const {
           .threads = static_cast<int>(config_.data().threads()),
           .depth = static_cast<int>(config_.data().prefetch()),
           .flip = config_.data().flip(),
+          .on_corrupt = on_corrupt(config_),
           .trace = trace_};
 }
 
@@ -83,6 +85,7 @@ StepResult StepRunner::run(int64_t step) {
   }
   result.exposed_ms = program_.waited_ms() - waited;
   result.data_wait_ms = loader_.waited_ms() - data_waited;
+  result.corrupt = loader_.take_corrupt();
   return result;
 }
 

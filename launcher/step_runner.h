@@ -20,8 +20,9 @@ struct StepResult {
   double grad_norm = 0;  // before clipping
   std::vector<double> unit_norms;
   double lr = 0;
-  double exposed_ms = 0;    // this rank stood waiting for others
-  double data_wait_ms = 0;  // this rank stood waiting for images
+  double exposed_ms = 0;               // this rank stood waiting for others
+  double data_wait_ms = 0;             // this rank stood waiting for images
+  std::vector<CorruptSample> corrupt;  // of this rank's samples
 };
 
 class StepRunner {

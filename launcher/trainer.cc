@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "launcher/agreement.h"
 #include "launcher/config.h"
+#include "launcher/data_corrupt.h"
 #include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/memory_check.h"
@@ -48,6 +49,8 @@ class Trainer {
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] { compiled = set_up(); });
     if (!device_note_.empty()) log_.say(device_note_);
+    check_same_data(ranks_, "training", train_data_->fingerprint());
+    if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
     check_same_collectives(ranks_, *compiled);
     ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
     saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
@@ -102,12 +105,12 @@ class Trainer {
     device_ = std::move(opened.device);
     device_note_ = opened.note;
     const Target target = target_of(*device_, pool_.threads());
-    train_data_ = open_dataset(config_, Split::kTrain);
+    train_data_ = open_training_data(config_);
     program_options_ = run_program_options(config_, setup_, target);
     if (program_options_.validation_batch) {
-      validation_data_ = open_dataset(config_, Split::kValidation);
+      validation_data_ = open_validation_data(config_, *train_data_);
       validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
-                          *program_options_.validation_batch);
+                          *program_options_.validation_batch, on_corrupt(config_));
     }
     REQUIRE(!program_options_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
             "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
@@ -203,8 +206,11 @@ class Trainer {
                    .data_wait_ms = result.data_wait_ms,
                    .mem_bytes = program_->allocated_bytes(),
                    .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
-                   .saved = saver_->ready()});
+                   .saved = saver_->ready(),
+                   .corrupt = !result.corrupt.empty()});
     log_.step(step_metrics(step_, setup_.global_batch, result, reports));
+    if (std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.corrupt; }))
+      tell_corrupt(log_, ranks_, step_, "train", result.corrupt);
     if (trace_)
       if (const auto path = trace_->after(step_, *program_, files_, folder_.traces())) log_.say("trace: " + *path);
     if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
@@ -235,6 +241,8 @@ class Trainer {
 
   void validate() {
     const ValidationResult result = validation_->run(*program_, ranks_);
+    if (ranks_.any("corrupt images", !result.corrupt.empty()))
+      tell_corrupt(log_, ranks_, step_, "validation", result.corrupt);
     log_.event("validation", step_, {{"loss", result.loss}, {"images", result.images}, {"bins", result.bins}});
     log_.say("step " + std::to_string(step_) + " | validation loss " + format_number(result.loss, 4));
   }

@@ -26,7 +26,7 @@ TrainingRun::TrainingRun(const RunConfig& config, World& world, TrainingRunOptio
       pool_(options_.threads) {
   std::optional<CompiledProgram> compiled;
   ranks_.together("set-up", [&] {
-    data_ = open_dataset(config_, Split::kTrain);
+    data_ = open_training_data(config_);
     compiled = compile_run(setup_, options_.graphs, target_of(device(), options_.threads));
   });
   check_same_collectives(ranks_, *compiled);

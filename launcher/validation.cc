@@ -7,9 +7,11 @@
 
 namespace shardit {
 
-Validation::Validation(const Dataset& dataset, const RunSetup& setup, int64_t images, int64_t bins, int64_t batch)
+Validation::Validation(const Dataset& dataset, const RunSetup& setup, int64_t images, int64_t bins, int64_t batch,
+                       OnCorrupt on_corrupt)
     : dataset_(dataset),
       setup_(setup),
+      reader_(dataset, setup.seed, false, on_corrupt),
       bins_(bins),
       batch_(batch) {
   REQUIRE(dataset.size() >= batch, "validation: " + dataset.name() + " has " + std::to_string(dataset.size()) +
@@ -23,13 +25,13 @@ double Validation::time_of(int64_t image) const {
   return setup_.process->time_at((static_cast<double>(image % bins_) + u) / static_cast<double>(bins_));
 }
 
-void Validation::upload_batch(Program& program, int64_t first) const {
+void Validation::upload_batch(Program& program, int64_t first, std::vector<CorruptSample>& corrupt) const {
   auto* pixels = static_cast<uint8_t*>(program.host_pointer("validation.pixels"));
   auto* labels = static_cast<int64_t*>(program.host_pointer("validation.labels"));
   auto* ids = static_cast<int64_t*>(program.host_pointer("validation.ids"));
   void* times = program.host_pointer("validation.time");
   for (int64_t b = 0; b < batch_; ++b) {
-    dataset_.read(first + b, pixels + b * dataset_.image_bytes(), labels + b);
+    reader_.read_in_order(first + b, pixels + b * dataset_.image_bytes(), labels + b, corrupt);
     ids[b] = first + b;
     if (setup_.process->time_dtype() == DType::kI64)
       static_cast<int64_t*>(times)[b] = static_cast<int64_t>(time_of(first + b));
@@ -45,7 +47,8 @@ ValidationResult Validation::run(Program& program, Ranks& ranks) const {
   const SharedWork work(images_ / batch_, ranks);
   std::vector<float> losses(batch_), everyones(batch_ * ranks.size());
   for (int64_t round = 0; round < work.rounds(); ++round) {
-    upload_batch(program, work.mine(round) * batch_);
+    std::vector<CorruptSample> of_another;
+    upload_batch(program, work.mine(round) * batch_, work.repeats(round) ? of_another : result.corrupt);
     program.run("validation");
     program.download("validation.losses", losses.data(), batch_ * static_cast<int64_t>(sizeof(float)));
     ranks.control().all_gather("validation", losses.data(), everyones.data(),

@@ -26,7 +26,7 @@ void write_text(const std::string& path, const std::string& text) {
 
 void add_bench_command(CLI::App& app, Handler& chosen) {
   CLI::App* command = add_subcommand(
-      app, "bench", "Measures ops, steps, collectives, checkpoints and scaling, in numbers that can be compared",
+      app, "bench", "Measures ops, steps, collectives, checkpoints, scaling and data, in numbers that can be compared",
       "shardit bench step configs/bench-cpu.textproto");
   command->require_subcommand(1);
   add_bench_ops(*command, chosen);
@@ -34,6 +34,7 @@ void add_bench_command(CLI::App& app, Handler& chosen) {
   add_bench_comm(*command, chosen);
   add_bench_checkpoint(*command, chosen);
   add_bench_scaling(*command, chosen);
+  add_bench_data(*command, chosen);
 }
 
 }  // namespace shardit

@@ -12,6 +12,7 @@ void add_bench_step(CLI::App& bench, Handler& chosen);
 void add_bench_comm(CLI::App& bench, Handler& chosen);
 void add_bench_checkpoint(CLI::App& bench, Handler& chosen);
 void add_bench_scaling(CLI::App& bench, Handler& chosen);
+void add_bench_data(CLI::App& bench, Handler& chosen);
 
 // What they share: the flags that most of them have (the config, which is returned), and results as files (IoError
 // where that fails).

@@ -60,7 +60,7 @@ RunConfig check_scaling(const ScalingFlags& flags, const std::vector<int>& count
   if (!flags.json.empty()) check_output_file(flags.json);
   if (!flags.svg.empty()) check_output_file(flags.svg);
   const RunConfig config = load_config(flags.config, flags.sets);
-  open_dataset(config, Split::kTrain);
+  open_training_data(config);
   for (int n : counts) {
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
     make_setup(scaled(config, flags.scaling(), n), plan_mesh(n, 0, replicas));

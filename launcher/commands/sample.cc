@@ -100,7 +100,7 @@ std::string class_name(const RunConfig& config, int64_t label) {
   static std::unique_ptr<Dataset> data;
   static bool tried = false;
   if (!std::exchange(tried, true)) try {
-      data = open_dataset(config, Split::kTrain);
+      data = open_training_data(config);
     } catch (const Error&) {  // samples are drawn where the training data is not: classes are then called by number
     }
   return data && label < data->classes() ? data->class_name(label) : std::to_string(label);

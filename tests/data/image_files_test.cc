@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "data/decode.h"
 #include "tests/data/tar_files.h"
 
 namespace shardit {
@@ -48,11 +49,29 @@ TEST(ImageFiles, OfAFolderAndOfItsTarAreTheSame) {
     EXPECT_EQ(files.read(0), counting(10));
     EXPECT_EQ(files.read(2), counting(5));
     EXPECT_EQ(files.read(3), counting(20));
+    const Bytes start = files.read(3, 6), all = counting(20);
+    EXPECT_TRUE(std::equal(start.begin(), start.end(), all.begin(), all.begin() + 6));
+    EXPECT_EQ(files.read(3, 21), all);
     EXPECT_EQ(files.passed_over(), 3);
   }
   EXPECT_EQ(ImageFiles(folder / "images.tar", "train").name(), "images.tar/train");
   EXPECT_EQ(ImageFiles(folder.path() + "/", "test").name(), fs::path(folder.path()).filename().string() + "/test");
   EXPECT_EQ(ImageFiles(folder / "images.tar", ".").size(), 5);
+}
+
+TEST(ImageFiles, ASplitMayBeWrittenAsAnyPath) {
+  const Folder folder;
+  put(folder, kFiles);
+  write_bytes(folder / "images.tar", make_tar(kFiles));
+  for (const std::string& path : {folder.path(), folder / "images.tar"}) {
+    for (const char* split : {"train/", "./train", "train/.", "test/../train//"}) {
+      const ImageFiles files(path, split);
+      EXPECT_EQ(files.size(), 4) << path << " " << split;
+      EXPECT_TRUE(files.name().ends_with("/train")) << files.name();
+    }
+    EXPECT_EQ(ImageFiles(path, "./").name(), ImageFiles(path, ".").name());
+    EXPECT_TRUE(says(mistake(path, ""), {"the split has no name"}));
+  }
 }
 
 TEST(ImageFiles, FollowLinks) {
@@ -93,6 +112,17 @@ TEST(ImageFiles, AFileThatChangedOrCannotBeReadIsAnIoError) {
       says(message_of<IoError>([&] { files.read(0); }), {"a.jpg", "has 6 bytes, it had 7", "leave the data alone"}));
   fs::remove(folder / "b.jpg");
   EXPECT_TRUE(says(message_of<IoError>([&] { files.read(1); }), {"cannot open", "b.jpg", "No such file"}));
+}
+
+// Of 2 GiB without a byte on the disk: nobody may take memory for it.
+TEST(ImageFiles, AFileThatIsTooLargeForAPictureIsCorrupt) {
+  const Folder folder;
+  put(folder, {{"a.jpg", counting(7)}});
+  fs::resize_file(folder / "a.jpg", kMaxImageBytes + 1);
+  const ImageFiles files(folder.path(), ".");
+  for (uint64_t most : {uint64_t{8}, kMaxImageBytes, kMaxImageBytes + 1})
+    EXPECT_TRUE(
+        says(message_of<CorruptImage>([&] { files.read(0, most); }), {"2147483641 bytes", "at most 2147483640"}));
 }
 
 TEST(ImageFiles, ATarThatShrinksIsAnIoError) {

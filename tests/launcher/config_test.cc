@@ -98,7 +98,8 @@ TEST(Config, AWrongWordListsTheLegalOnes) {
             "run.textproto:2: precision.compute: expected fp32, tf32 or bf16, got fp23");
   EXPECT_EQ(error_of("precision { compute: \"bf16\" }"),
             "run.textproto:1: precision.compute: expected fp32, tf32 or bf16, got \"bf16\"");
-  EXPECT_EQ(error_of("data { kind: folder }"), "run.textproto:1: data.kind: expected idx or synthetic, got folder");
+  EXPECT_EQ(error_of("data { kind: folder }"),
+            "run.textproto:1: data.kind: expected idx, synthetic or image_files, got folder");
   EXPECT_EQ(error_of("data { kind: synthetic } sample { cfg_schedule: \"linear\" }"),
             "sample.cfg_schedule: expected \"constant\" or \"power-cosine\", got \"linear\"");
   EXPECT_EQ(error_of("sample { cfg_schedule: power-cosine }"),

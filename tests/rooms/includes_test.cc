@@ -42,10 +42,17 @@ TEST(Rooms, IncludeOnlyWhatTheirTableAllows) {
     for (const std::string& line : forbidden_includes(SHARDIT_SOURCE_DIR, room)) ADD_FAILURE() << line;
 }
 
+// The name of the type whose definition begins on this line; empty if none does.
+std::string type_begun(const std::string& line) {
+  static const std::regex type(
+      "^(?:struct|class|enum class|enum) (?:alignas\\(.*\\) )?(\\w+)(?: final)?(?: :[^;]*)? \\{.*");
+  std::smatch match;
+  return std::regex_match(line, match, type) ? match[1].str() : "";
+}
+
 // Types that a header defines directly in `shardit`, by name: the headers, in order.
 std::map<std::string, std::vector<std::string>> types_of_headers(const fs::path& source) {
-  const std::regex type("^(?:struct|class|enum class|enum) (\\w+)(?: final)?(?: :[^;]*)? \\{.*"),
-      space("^namespace (.*) \\{.*");
+  const std::regex space("^namespace (.*) \\{.*");
   std::map<std::string, std::vector<std::string>> found;
   for (const auto& [room, allowed] : kMayInclude)
     for (const auto& entry : fs::recursive_directory_iterator(source / room)) {
@@ -55,10 +62,20 @@ std::map<std::string, std::vector<std::string>> types_of_headers(const fs::path&
       for (std::string line; std::getline(file, line);) {
         std::smatch match;
         if (std::regex_match(line, match, space)) where = match[1];
-        if (where == "shardit" && std::regex_match(line, match, type)) found[match[1]].push_back(entry.path().string());
+        if (const std::string type = type_begun(line); where == "shardit" && !type.empty())
+          found[type].push_back(entry.path().string());
       }
     }
   return found;
+}
+
+TEST(Rooms, TheScanFindsTypes) {
+  EXPECT_EQ(type_begun("struct Plan {"), "Plan");
+  EXPECT_EQ(type_begun("struct alignas(64) Message {  // of one rank"), "Message");
+  EXPECT_EQ(type_begun("struct alignas(alignof(double)) Cell {"), "Cell");
+  EXPECT_EQ(type_begun("class Loader final : public Source {"), "Loader");
+  EXPECT_EQ(type_begun("enum class Kind { kNone, kSome };"), "Kind");
+  EXPECT_EQ(type_begun("struct Plan;"), "");
 }
 
 // Two types of one name in one program are one to the linker: it takes the vector functions of either for both.

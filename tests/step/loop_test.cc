@@ -29,7 +29,7 @@ std::vector<double> losses_written_out(const RunConfig& config) {
   program.run("constants");
   initialize_state(program, setup);
   refresh_weights(program);
-  const auto data = open_dataset(config, Split::kTrain);
+  const auto data = open_training_data(config);
   const SampleOrder order(config.seed(), data->size());
   auto* pixels = static_cast<uint8_t*>(program.host_pointer("batch.pixels"));
   auto* labels = static_cast<int64_t*>(program.host_pointer("batch.labels"));

@@ -74,7 +74,7 @@ Outcome outcome_of(const Arrangement& a) {
   run_ranks(a.ranks, a.world, [&](World& world) {
     Ranks ranks(world);
     const RunSetup setup = make_setup(config, make_mesh(world, a.replicas));
-    const auto data = open_dataset(config, Split::kTrain);
+    const auto data = open_training_data(config);
     const std::unique_ptr<Device> device =
         a.queues ? std::make_unique<test::QueueDevice>(*a.queues + 100 * world.rank(), a.memory) : make_cpu_device();
     Pool pool(a.threads);
@@ -269,7 +269,7 @@ TEST(Ranks, ValidationAndSamplesAreThoseOfOne) {
       Program program(compile_run(setup, options, 1), *device, pool);
       initialize_state(program, setup);
       program.run("constants");
-      const auto data = open_dataset(config, Split::kValidation);
+      const auto data = open_validation_data(config, *open_training_data(config));
       const Validation validation(*data, setup, 10, 3, *options.validation_batch);
       const ValidationResult result = validation.run(program, all);
       const SampledImages drawn =

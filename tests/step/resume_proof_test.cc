@@ -33,7 +33,7 @@ struct Rank {
       : config(test::tiny_config(all_sets(a))),
         ranks(world),
         setup(make_setup(config, make_mesh(world, a.replicas))),
-        data(open_dataset(config, Split::kTrain)),
+        data(open_training_data(config)),
         device(std::move(runs_on)),
         target(target_of(*device, 1)),
         program(compile_run(setup, run_program_options(config, setup, target), target), *device, pool),
@@ -148,12 +148,13 @@ struct UnreadableImages : Dataset {
 
 // The weights of a save are good whatever becomes of the next step's images.
 TEST(ResumeProof, IsLeftOutWhereTheNextImagesCannotBeRead) {
-  run_ranks(2, {}, [](World& world) {
-    Rank rank({.ranks = 2}, world);
-    const UnreadableImages unreadable({.name = "broken", .size = 40, .height = 8, .width = 8, .channels = 1});
-    ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, *rank.device);
-    EXPECT_EQ(proof.loss_bits(2), std::nullopt);
-  });
+  for (int ranks : {1, 2})
+    run_ranks(ranks, {}, [ranks](World& world) {
+      Rank rank({.ranks = ranks}, world);
+      const UnreadableImages unreadable({.name = "broken", .size = 40, .height = 8, .width = 8, .channels = 1});
+      ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, *rank.device);
+      EXPECT_EQ(proof.loss_bits(2), std::nullopt);
+    });
 }
 
 }  // namespace
