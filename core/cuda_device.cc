@@ -145,7 +145,9 @@ class CudaDevice : public Device {
   void copy_in(Stream stream, void* device, const void* host, size_t bytes) override {
     SHARDIT_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, queue(stream)));
   }
+  // CUDA would wait for the stream in the call where the bytes of the host are pageable, and look after nothing.
   void copy_out(Stream stream, void* host, const void* device, size_t bytes) override {
+    if (look_) finish(stream);
     SHARDIT_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, queue(stream)));
   }
 
@@ -158,17 +160,21 @@ class CudaDevice : public Device {
     if (event >= static_cast<int>(events_.size()) || !events_[event]) return;
     SHARDIT_CUDA(cudaStreamWaitEvent(queue(stream), events_[event], 0));
   }
-  // A kernel that failed is told of here, by its stream.
   void synchronize(Stream stream) override {
-    if (const cudaError_t failed = wait_for(queue(stream)); failed != cudaSuccess)
-      throw DeviceError(std::string("a kernel or copy of the ") + name_of(stream) +
-                        " stream failed: " + cudaGetErrorName(failed) + ", " + cudaGetErrorString(failed) +
-                        "\nCUDA_LAUNCH_BLOCKING=1 makes the error name the node");
+    finish(stream);
     timer_.tell(stream);
   }
 
  private:
   cudaStream_t queue(Stream stream) const { return queues_[static_cast<int>(stream)]; }
+
+  // A kernel that failed is told of here, by its stream.
+  void finish(Stream stream) const {
+    if (const cudaError_t failed = wait_for(queue(stream)); failed != cudaSuccess)
+      throw DeviceError(std::string("a kernel or copy of the ") + name_of(stream) +
+                        " stream failed: " + cudaGetErrorName(failed) + ", " + cudaGetErrorString(failed) +
+                        "\nCUDA_LAUNCH_BLOCKING=1 makes the error name the node");
+  }
 
   cudaError_t wait_for(cudaStream_t queue) const {
     if (!look_) return cudaStreamSynchronize(queue);
