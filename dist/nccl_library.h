@@ -4,6 +4,8 @@
 
 #include <nccl.h>
 
+#include <string>
+
 namespace shardit {
 
 // What we call of it, under the library's names less their prefix.
@@ -25,6 +27,12 @@ struct NcclLibrary {
   decltype(&ncclReduceScatter) ReduceScatter;
   decltype(&ncclSend) Send;
   decltype(&ncclRecv) Recv;
+
+  // An error in words, with what the library said last, which may be about another call.
+  std::string why(ncclResult_t error) const {
+    const std::string last = GetLastError(nullptr);
+    return GetErrorString(error) + (last.empty() ? "" : ": " + last);
+  }
 };
 
 // Loads it at the first call. Throws DeviceError where there is none, or one that is too old.

@@ -8,8 +8,9 @@
 
 namespace shardit {
 
-// The first with ncclCommSplit; communicators that do not block are older.
-inline constexpr int kOldestNccl = 21801;
+// The first that ends several communicators at once, as a group; communicators that do not block, and ncclCommSplit,
+// are older.
+inline constexpr int kOldestNccl = 22203;
 
 inline std::string nccl_version_text(int version) {
   return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/cuda_error.h"
@@ -64,8 +65,9 @@ class NcclWire {
 
   // Nobody else may be there to part from when an error unwinds this.
   ~NcclWire() {
-    const bool in_order = broken_.empty() && std::uncaught_exceptions() == 0;
-    for (auto comm = comms_.rbegin(); comm != comms_.rend(); ++comm) in_order ? part(*comm) : abort(*comm);
+    if (std::uncaught_exceptions() > 0) abort();
+    for (auto comm = comms_.rbegin(); comm != comms_.rend(); ++comm)
+      if (comm->comm && !part(*comm)) abort();
   }
   NcclWire(const NcclWire&) = delete;
   NcclWire& operator=(const NcclWire&) = delete;
@@ -98,7 +100,7 @@ class NcclWire {
     mark_call(marks_.get(), stream);
     ncclResult_t result = issue();
     if (result == ncclInProgress) result = at_rest(comm.comm);
-    if (result != ncclSuccess) fail(comm, "was refused", describe(call), result);
+    if (result != ncclSuccess) fail(describe(call), "failed", result);
     mark_call(marks_.get(), stream);
   }
 
@@ -109,7 +111,7 @@ class NcclWire {
       const ncclResult_t state = state_of(comm.comm);
       if (state == ncclSuccess || state == ncclInProgress) continue;
       const auto call = calls_.earliest_of(*comm.calls);
-      fail(comm, "failed", call ? describe(*call) : "group " + comm.group, state);
+      fail(call ? describe(*call) : "group " + comm.group, "failed", state);
     }
   }
 
@@ -123,7 +125,7 @@ class NcclWire {
     config.blocking = 0;
     ncclResult_t result = begin(&made.comm, &config);
     if (result == ncclSuccess || result == ncclInProgress) result = at_rest(made.comm);
-    if (result != ncclSuccess) fail(made, "cannot be made", "group " + group, result);
+    if (result != ncclSuccess) fail("group " + group, "cannot be made", result);
     made.calls->finish();
     return made;
   }
@@ -152,22 +154,29 @@ class NcclWire {
     if (!broken_.empty()) throw CommError(broken_);
   }
   // Ends all calls on the device as well, so that the host does not wait for them.
-  [[noreturn]] void fail(const Comm& comm, const char* how, const std::string& what, ncclResult_t result) {
-    broken_ = "NCCL: " + what + " on rank " + std::to_string(rank_) + " " + how + ": " + nccl_.GetErrorString(result) +
-              ": " + nccl_.GetLastError(comm.comm) + "\nNCCL_DEBUG=WARN makes NCCL say more";
-    for (Comm& c : comms_) abort(c);
+  [[noreturn]] void fail(const std::string& what, const char* how, ncclResult_t result) {
+    broken_ = "NCCL: " + what + " on rank " + std::to_string(rank_) + " " + how + ": " + nccl_.why(result) +
+              "\nNCCL_DEBUG=WARN makes NCCL say more";
+    abort();
     throw CommError(broken_);
   }
 
-  void abort(Comm& comm) {
-    if (comm.comm) nccl_.CommAbort(comm.comm);
-    comm.comm = nullptr;
+  // As one group, which tells all communicators to end before it waits for any: one alone would wait for the device, on
+  // which a call of another one may stand in front of its own.
+  void abort() {
+    nccl_.GroupStart();
+    for (Comm& c : comms_)
+      if (c.comm) nccl_.CommAbort(std::exchange(c.comm, nullptr));
+    nccl_.GroupEnd();
   }
-  void part(Comm& comm) {
+  // Whether the library was through with all that was asked of it.
+  bool part(Comm& comm) {
     ncclResult_t result = nccl_.CommFinalize(comm.comm);
     const int64_t until = steady_now_ns() + static_cast<int64_t>(kPartingS * 1e9);
     for (Nap nap; result == ncclInProgress && steady_now_ns() < until; nap.take()) result = state_of(comm.comm);
-    result == ncclSuccess ? nccl_.CommDestroy(comm.comm) : nccl_.CommAbort(comm.comm);
+    if (result != ncclSuccess) return false;
+    nccl_.CommDestroy(std::exchange(comm.comm, nullptr));
+    return true;
   }
 
   const NcclLibrary& nccl_;
@@ -237,8 +246,7 @@ std::string agree_on_id(Communicator& ranks) {
     const NcclLibrary& nccl = nccl_library();
     ncclUniqueId id;
     if (const ncclResult_t result = nccl.GetUniqueId(&id); result != ncclSuccess)
-      throw DeviceError(std::string("ncclGetUniqueId: ") + nccl.GetErrorString(result) + ": " +
-                        nccl.GetLastError(nullptr));
+      throw DeviceError("ncclGetUniqueId: " + nccl.why(result));
     return std::string(id.internal, sizeof id.internal);
   });
 }

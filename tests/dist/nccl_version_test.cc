@@ -15,11 +15,11 @@ std::string refusal(int version) {
 }
 
 TEST(NcclVersion, TooOldIsRefusedWithWhatIsExpected) {
-  EXPECT_EQ(refusal(21706),
-            "NCCL is 2.17.6 (/usr/lib/libnccl.so.2); expected 2.18.1 or later\ninstall a newer libnccl2, or put its "
+  EXPECT_EQ(refusal(22105),
+            "NCCL is 2.21.5 (/usr/lib/libnccl.so.2); expected 2.22.3 or later\ninstall a newer libnccl2, or put its "
             "folder in front of LD_LIBRARY_PATH");
   EXPECT_EQ(refusal(2804).find("NCCL is 2.8.4 "), 0u);  // the old form
-  EXPECT_EQ(refusal(kOldestNccl - 1).find("NCCL is 2.18.0 "), 0u);
+  EXPECT_EQ(refusal(kOldestNccl - 1).find("NCCL is 2.22.2 "), 0u);
   for (int version : {kOldestNccl, 22809, 23007, 30000}) EXPECT_EQ(refusal(version), "") << version;
 }
 
