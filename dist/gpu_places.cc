@@ -31,9 +31,23 @@ std::map<int32_t, std::vector<int>> ranks_by_machine(const std::vector<SeenGpus>
   return machines;
 }
 
+void require_share(const std::vector<SeenGpus>& ranks, const std::vector<int>& on_it) {
+  const auto machines = ranks_by_machine(ranks);
+  REQUIRE(std::any_of(ranks.begin(), ranks.end(), [](const SeenGpus& r) { return r.may_share; }),
+          "device=cuda: " + list_ranks(on_it) + " would compute on one GPU: " +
+              std::to_string(machines.at(ranks[static_cast<size_t>(on_it[0])].node).size()) +
+              " ranks run on their machine, and CUDA shows " + gpus(ranks[0].count) +
+              " to each\nstart one rank per GPU, or use device=cpu; for tests, shardit launch --share-gpu -- mpirun … "
+              "lets them share it");
+  REQUIRE(machines.size() == 1, "device=cuda: " + list_ranks(on_it) + " would share a GPU, and the ranks run on " +
+                                    std::to_string(machines.size()) +
+                                    " machines: those that share speak over the loopback of one\nstart one rank per "
+                                    "GPU, or all ranks on one machine");
+}
+
 }  // namespace
 
-GpuPlaces place_on_gpus(const std::vector<SeenGpus>& ranks, bool share) {
+GpuPlaces place_on_gpus(const std::vector<SeenGpus>& ranks) {
   require_same_numbers(ranks);
   const int count = std::min(ranks[0].count, SeenGpus::kMost);
   if (count == 0) throw DeviceError("device=cuda: CUDA finds no GPU");
@@ -46,12 +60,7 @@ GpuPlaces place_on_gpus(const std::vector<SeenGpus>& ranks, bool share) {
   }
   places.sharers.resize(ranks.size());
   for (const auto& [gpu, on_it] : users) {
-    REQUIRE(on_it.size() == 1 || share,
-            "device=cuda: " + list_ranks(on_it) +
-                " would compute on one GPU: " + std::to_string(ranks_by_machine(ranks)[gpu.first].size()) +
-                " ranks run on their machine, and CUDA shows " + gpus(ranks[0].count) +
-                " to each\nstart one rank per GPU; for tests, shardit launch --share-gpu -- "
-                "mpirun … lets them share it");
+    if (on_it.size() > 1) require_share(ranks, on_it);
     for (int rank : on_it) places.sharers[static_cast<size_t>(rank)] = static_cast<int>(on_it.size());
   }
   return places;
@@ -62,7 +71,7 @@ std::string describe(const GpuPlaces& places, const std::vector<SeenGpus>& ranks
   for (const auto& [machine, here] : ranks_by_machine(ranks)) {
     text += (text.empty() ? "" : "; ") + list_ranks(here) + " on GPU" + (here.size() == 1 ? "" : "s");
     for (int rank : here) text += " " + std::to_string(places.gpu[static_cast<size_t>(rank)]);
-    if (places.sharers[static_cast<size_t>(here[0])] > 1) text += ", shared";
+    if (places.any_shared()) text += ", shared";
   }
   return text;
 }

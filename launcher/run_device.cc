@@ -20,7 +20,7 @@ struct Sight {
 };
 
 Sight look_for_gpus(const World& world) {
-  Sight sight{.gpus = {.node = world.node(), .local_rank = world.local_rank()}};
+  Sight sight{.gpus = {.node = world.node(), .local_rank = world.local_rank(), .may_share = gpu_is_shared()}};
   try {
     sight.gpus.count = count_gpus();
     if (sight.gpus.count == 0) sight.why_none = "CUDA finds no GPU";
@@ -34,12 +34,11 @@ Sight look_for_gpus(const World& world) {
 }
 
 RunDevice open_gpu(const std::vector<SeenGpus>& seen, int rank) {
-  const GpuPlaces places = place_on_gpus(seen, gpu_is_shared());
-  const int sharers = places.sharers[static_cast<size_t>(rank)];
-  if (sharers > 1) let_nccl_share(rank);
+  const GpuPlaces places = place_on_gpus(seen);
+  if (places.any_shared()) let_nccl_share(rank);  // all ranks alike: one that has a GPU alone speaks with those
   return {.device = make_cuda_device(places.gpu[static_cast<size_t>(rank)]),
           .note = seen.size() == 1 ? "" : "gpus: " + describe(places, seen),
-          .sharers = sharers};
+          .sharers = places.sharers[static_cast<size_t>(rank)]};
 }
 
 }  // namespace

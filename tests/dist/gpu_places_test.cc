@@ -30,9 +30,14 @@ std::vector<SeenGpus> each_sees_its_own(int machines, int per_machine) {
   return ranks;
 }
 
-template <typename E> std::string refusal(const std::vector<SeenGpus>& ranks, bool share = false) {
+std::vector<SeenGpus> sharing(std::vector<SeenGpus> ranks) {
+  for (SeenGpus& rank : ranks) rank.may_share = 1;
+  return ranks;
+}
+
+template <typename E> std::string refusal(const std::vector<SeenGpus>& ranks) {
   try {
-    place_on_gpus(ranks, share);
+    place_on_gpus(ranks);
   } catch (const E& error) {
     return error.what();
   }
@@ -41,23 +46,25 @@ template <typename E> std::string refusal(const std::vector<SeenGpus>& ranks, bo
 
 TEST(GpuPlaces, TheNthRankOfAMachineTakesItsNthGpu) {
   const auto ranks = job(2, 4, 4);
-  const GpuPlaces places = place_on_gpus(ranks, false);
+  const GpuPlaces places = place_on_gpus(ranks);
   EXPECT_EQ(places.gpu, (Ints{0, 1, 2, 3, 0, 1, 2, 3}));
   EXPECT_EQ(places.sharers, Ints(8, 1));
   EXPECT_EQ(describe(places, ranks), "ranks 0-3 on GPUs 0 1 2 3; ranks 4-7 on GPUs 0 1 2 3");
-  EXPECT_EQ(place_on_gpus(job(1, 2, 8), false).gpu, (Ints{0, 1}));
+  EXPECT_EQ(place_on_gpus(job(1, 2, 8)).gpu, (Ints{0, 1}));
 }
 
 TEST(GpuPlaces, RanksThatAreShownOneGpuEachTakeIt) {
-  const GpuPlaces places = place_on_gpus(each_sees_its_own(2, 8), false);
+  const GpuPlaces places = place_on_gpus(each_sees_its_own(2, 8));
   EXPECT_EQ(places.gpu, Ints(16, 0));
   EXPECT_EQ(places.sharers, Ints(16, 1));
 }
 
 TEST(GpuPlaces, MoreRanksThanGpusAreRefusedWithTheFix) {
-  EXPECT_EQ(refusal<UserError>(job(2, 3, 2)),
-            "device=cuda: ranks 0 2 would compute on one GPU: 3 ranks run on their machine, and CUDA shows 2 GPUs to "
-            "each\nstart one rank per GPU; for tests, shardit launch --share-gpu -- mpirun … lets them share it");
+  EXPECT_EQ(
+      refusal<UserError>(job(2, 3, 2)),
+      "device=cuda: ranks 0 2 would compute on one GPU: 3 ranks run on their machine, and CUDA shows 2 GPUs to "
+      "each\nstart one rank per GPU, or use device=cpu; for tests, shardit launch --share-gpu -- mpirun … lets them "
+      "share it");
   EXPECT_NE(refusal<UserError>(job(1, 4, 1)).find("ranks 0-3 would compute on one GPU"), std::string::npos);
 }
 
@@ -69,12 +76,26 @@ TEST(GpuPlaces, OneGpuShownToTwoRanksIsFound) {
 }
 
 TEST(GpuPlaces, MayBeShared) {
-  const auto ranks = job(1, 4, 1);
-  const GpuPlaces places = place_on_gpus(ranks, true);
+  const auto ranks = sharing(job(1, 4, 1));
+  const GpuPlaces places = place_on_gpus(ranks);
   EXPECT_EQ(places.gpu, Ints(4, 0));
   EXPECT_EQ(places.sharers, Ints(4, 4));
   EXPECT_EQ(describe(places, ranks), "ranks 0-3 on GPUs 0 0 0 0, shared");
-  EXPECT_EQ(place_on_gpus(job(1, 3, 2), true).sharers, (Ints{2, 1, 2}));
+  EXPECT_TRUE(places.any_shared());
+  const GpuPlaces uneven = place_on_gpus(sharing(job(1, 3, 2)));
+  EXPECT_EQ(uneven.sharers, (Ints{2, 1, 2}));
+  EXPECT_TRUE(uneven.any_shared());
+  EXPECT_FALSE(place_on_gpus(sharing(job(1, 2, 2))).any_shared());
+}
+
+// launch tells only the ranks of its own machine that they may: all decide alike nevertheless.
+TEST(GpuPlaces, AreSharedOnOneMachineOnly) {
+  auto ranks = job(2, 2, 1);
+  ranks[0].may_share = ranks[1].may_share = 1;
+  EXPECT_EQ(refusal<UserError>(ranks),
+            "device=cuda: ranks 0-1 would share a GPU, and the ranks run on 2 machines: those that share speak over "
+            "the loopback of one\nstart one rank per GPU, or all ranks on one machine");
+  EXPECT_EQ(place_on_gpus(sharing(job(2, 2, 2))).gpu, (Ints{0, 1, 0, 1}));
 }
 
 TEST(GpuPlaces, RanksThatSeeDifferentNumbersAreNamed) {
@@ -85,13 +106,13 @@ TEST(GpuPlaces, RanksThatSeeDifferentNumbersAreNamed) {
       "device=cuda: rank 0 sees 4 GPUs, rank 6 sees 3 GPUs; expected the same on all ranks\nlook at nvidia-smi and "
       "CUDA_VISIBLE_DEVICES on their machines");
   ranks[7].count = 0;
-  EXPECT_NE(refusal<DeviceError>(ranks, true).find("(other numbers on ranks 6-7)"), std::string::npos);
+  EXPECT_NE(refusal<DeviceError>(sharing(ranks)).find("(other numbers on ranks 6-7)"), std::string::npos);
 }
 
 TEST(GpuPlaces, NoGpuIsNoPlace) { EXPECT_EQ(refusal<DeviceError>(job(1, 2, 0)), "device=cuda: CUDA finds no GPU"); }
 
 TEST(GpuPlaces, LookAtNoMoreGpusThanTheyHaveIdsFor) {
-  const std::vector<int> gpu = place_on_gpus(job(1, SeenGpus::kMost + 8, 1000), true).gpu;
+  const std::vector<int> gpu = place_on_gpus(sharing(job(1, SeenGpus::kMost + 8, 1000))).gpu;
   EXPECT_EQ(gpu[SeenGpus::kMost - 1], SeenGpus::kMost - 1);
   EXPECT_EQ(gpu[SeenGpus::kMost + 7], 7);
 }
