@@ -5,7 +5,7 @@
 #
 # All parts in this order if none is named; repeat and resume look at what train left in OUT, sample at what demo left.
 # nccl and stopped start several ranks on one GPU, with the mpirun beside this script or else the machine's.
-# Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not.
+# Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not, 3 there is no GPU to be used.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 shardit=$here/shardit
@@ -139,7 +139,8 @@ sample() {
   judge sample "100 images, 18 steps of Heun, guided" $code "$(since "$begin")"
 }
 
-# The collectives alone, then what is made of them. Any number of ranks at any stage makes the weights of one rank without NCCL; also in two levels.
+# The collectives alone, then what is made of them. Any number of ranks at any stage makes the weights of one rank without
+# NCCL; also in two levels.
 nccl() {
   local n groups stage
   for n in 2 4; do
@@ -185,6 +186,13 @@ stopped() {
   judge stopped "a stopped rank is named" $? "exit code $code after $(since "$begin"): $(grep -o 'rank 1 does not answer.*' "$out/stopped.log" | head -n 1)"
 }
 
+need_gpu() {
+  "$shardit" doctor --gpus >"$out/doctor.log" 2>&1 && return
+  echo "gpu_check.sh: $(grep '^shardit: ' "$out/doctor.log" || tail -n 1 "$out/doctor.log")" >&2
+  exit 3
+}
+
+need_gpu
 : >"$out/table.txt"
 all=$(date +%s.%N)
 for part in $parts; do

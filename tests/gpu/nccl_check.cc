@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/program.h"
 #include "dist/collective_ops.h"
 #include "launcher/command_line.h"
@@ -103,6 +104,7 @@ int run(World& world, int replicas) {
   Mesh mesh = make_mesh(world, replicas);
   const auto on_host = make_cpu_device();
   const RunDevice gpu = open_device("cuda", ranks);
+  REQUIRE(world.size() > 1, "nccl_check: one rank has nobody to speak with; start it by mpirun -np 2 or more");
   if (ranks.first()) std::printf("%s\n", gpu.note.c_str());
   connect_devices(ranks, mesh, *gpu.device);
   bool any_wrong = false;
