@@ -101,11 +101,11 @@ std::string check(const Graph& graph, Device& on_host, Device& on_gpu, int rank,
 int run(World& world, int replicas) {
   Ranks ranks(world);
   const auto watchdog = end_hangs(world, kLongestCallS);
-  Mesh mesh = make_mesh(world, replicas);
   const auto on_host = make_cpu_device();
   const RunDevice gpu = open_device("cuda", ranks);
   REQUIRE(world.size() > 1, "nccl_check: one rank has nobody to speak with; start it by mpirun -np 2 or more");
   if (ranks.first()) std::printf("%s\n", gpu.note.c_str());
+  Mesh mesh = make_mesh(world, replicas);  // its communicators end before the device
   connect_devices(ranks, mesh, *gpu.device);
   bool any_wrong = false;
   for (const int64_t part : {1, 3, 1000, 4096, 1 << 20}) {
