@@ -2,8 +2,8 @@
 #
 #   make demo    install what is missing, build, train DiffiT on Fashion-MNIST, sample, write runs/demo/
 #   make test    install what is missing, build, run the tests and each fuzzer for a moment
-#   make bundle  shardit and gpu_sweep with their libraries in build-bundle/bundle, to be copied to a machine with a GPU and
-#                run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
+#   make bundle  shardit, what checks it on GPUs, their libraries and mpirun in build-bundle/bundle, to be copied to a
+#                machine with a GPU and run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
 #   make bench   shardit beside PyTorch on this machine's cores, in turn; writes the CPU part of docs/results.md. Needs
 #                python3-torch, which it does not install; BENCH_FLAGS="--turns 1" (tests/bench/compare.py --help)
 #   make fuzz    every parser of files on hostile bytes, FUZZ_SECONDS=60 each; what is found stays in build-fuzz
@@ -118,7 +118,7 @@ sanitize-tsan: install
 GPUS := "-DSHARDIT_CUDA_ARCHITECTURES=80-real;90-real;100"
 bundle: install
 	$(call step,build for other machines,\
-	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3 $(GPUS),shardit gpu_sweep))
+	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3 $(GPUS),shardit gpu_sweep nccl_check))
 	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle $(BUNDLED))
 
 clean:

@@ -1,6 +1,9 @@
 #include "core/cuda_device.h"
 
+#include <chrono>
 #include <cstring>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <glog/logging.h>
@@ -106,6 +109,8 @@ class CudaDevice : public Device {
     return static_cast<int64_t>(free);
   }
 
+  void while_waiting(std::function<void()> look) override { look_ = std::move(look); }
+
   void* allocate(size_t bytes) override {
     void* memory = nullptr;
     if (const cudaError_t refused = cudaMalloc(&memory, bytes); refused != cudaSuccess) {
@@ -140,7 +145,9 @@ class CudaDevice : public Device {
   void copy_in(Stream stream, void* device, const void* host, size_t bytes) override {
     SHARDIT_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, queue(stream)));
   }
+  // CUDA would wait for the stream in the call where the bytes of the host are pageable, and look after nothing.
   void copy_out(Stream stream, void* host, const void* device, size_t bytes) override {
+    if (look_) finish(stream);
     SHARDIT_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, queue(stream)));
   }
 
@@ -153,22 +160,37 @@ class CudaDevice : public Device {
     if (event >= static_cast<int>(events_.size()) || !events_[event]) return;
     SHARDIT_CUDA(cudaStreamWaitEvent(queue(stream), events_[event], 0));
   }
-  // A kernel that failed is told of here, by its stream.
   void synchronize(Stream stream) override {
-    if (const cudaError_t failed = cudaStreamSynchronize(queue(stream)); failed != cudaSuccess)
-      throw DeviceError(std::string("a kernel or copy of the ") + name_of(stream) +
-                        " stream failed: " + cudaGetErrorName(failed) + ", " + cudaGetErrorString(failed) +
-                        "\nCUDA_LAUNCH_BLOCKING=1 makes the error name the node");
+    finish(stream);
     timer_.tell(stream);
   }
 
  private:
   cudaStream_t queue(Stream stream) const { return queues_[static_cast<int>(stream)]; }
 
+  // A kernel that failed is told of here, by its stream.
+  void finish(Stream stream) const {
+    if (const cudaError_t failed = wait_for(queue(stream)); failed != cudaSuccess)
+      throw DeviceError(std::string("a kernel or copy of the ") + name_of(stream) +
+                        " stream failed: " + cudaGetErrorName(failed) + ", " + cudaGetErrorString(failed) +
+                        "\nCUDA_LAUNCH_BLOCKING=1 makes the error name the node");
+  }
+
+  cudaError_t wait_for(cudaStream_t queue) const {
+    if (!look_) return cudaStreamSynchronize(queue);
+    cudaError_t state;
+    while ((state = cudaStreamQuery(queue)) == cudaErrorNotReady) {
+      look_();
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+    return state;
+  }
+
   std::string model_;
   cudaStream_t queues_[kStreams] = {};
   std::vector<cudaEvent_t> events_;
   KernelTimer timer_;
+  std::function<void()> look_;
 };
 
 }  // namespace
@@ -181,6 +203,14 @@ int count_gpus() {
     throw DeviceError(std::string("CUDA finds no driver that it can use: ") + cudaGetErrorName(failed) + ", " +
                       cudaGetErrorString(failed));
   return count;
+}
+
+std::array<char, 16> gpu_id(int gpu) {
+  cudaDeviceProp properties;
+  SHARDIT_CUDA(cudaGetDeviceProperties(&properties, gpu));
+  std::array<char, 16> id;
+  std::memcpy(id.data(), properties.uuid.bytes, id.size());
+  return id;
 }
 
 Gpu look_at_gpu(int gpu) {

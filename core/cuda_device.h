@@ -1,6 +1,7 @@
 // NVIDIA GPUs. A program that links the device kernels has these functions; in others they are null.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +19,8 @@ struct Gpu {
 
 // Throws DeviceError where there is no driver, or one that CUDA cannot use.
 [[gnu::weak]] int count_gpus();
+// 16 bytes that no other GPU has. `gpu`: the number that CUDA has for it in this process.
+[[gnu::weak]] std::array<char, 16> gpu_id(int gpu);
 [[gnu::weak]] Gpu look_at_gpu(int gpu);  // begins to use it, which takes some of its memory
 
 // Throws DeviceError if CUDA cannot use that GPU.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,6 +34,8 @@ class Device {
   virtual std::string model() const { return ""; }    // what decides its bits: "NVIDIA H200, sm_90, CUDA 13.0"
   virtual bool host_reaches() const { return true; }  // allocate's memory
   virtual int64_t free_bytes() const { return 0; }    // that allocate can give; 0: those of the machine
+  // Called now and then while the host waits for a stream; what it throws ends the wait. Null: nothing.
+  virtual void while_waiting(std::function<void()>) {}
   // Zeroed memory of the host that copies reach while the host does something else. REQUIRES: !host_reaches().
   virtual void* allocate_host(size_t bytes);
   virtual void release_host(void* memory, size_t bytes);

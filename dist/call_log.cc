@@ -61,14 +61,19 @@ bool agree(const Call& a, const Call& b) {
   return a.op == b.op && a.root == b.root && a.bytes == b.bytes && std::strcmp(a.label, b.label) == 0;
 }
 
-const Call& CallLog::Group::begin(CallOp op, const char* label, int64_t bytes, int root) {
-  const std::lock_guard lock(log_->mutex_);
+Call CallLog::Group::make(CallOp op, const char* label, int64_t bytes, int root) const {
   Call call = name_;
   call.op = op;
   call.root = root;
   call.bytes = bytes;
-  call.number = begun_;
   if (label) copy_text(call.label, label);
+  return call;
+}
+
+const Call& CallLog::Group::begin(CallOp op, const char* label, int64_t bytes, int root) {
+  const std::lock_guard lock(log_->mutex_);
+  Call call = make(op, label, bytes, root);
+  call.number = begun_;
   for (uint64_t word : {static_cast<uint64_t>(op), static_cast<uint64_t>(root), static_cast<uint64_t>(bytes),
                         label ? hash_name(label) : 0})
     hash_ = mix(hash_, word);
@@ -98,7 +103,18 @@ CallLog::Group& CallLog::make_group(const std::string& name, const std::vector<i
   return *group;
 }
 
+void CallLog::before_reads(std::function<void()> tell) {
+  const std::lock_guard lock(tell_mutex_);
+  tell_ = std::move(tell);
+}
+
+void CallLog::hear() const {
+  const std::lock_guard lock(tell_mutex_);
+  if (tell_) tell_();
+}
+
 RankCalls CallLog::snapshot() const {
+  hear();
   const std::lock_guard lock(mutex_);
   RankCalls result{.rank = rank_, .now_ns = steady_now_ns()};
   for (const Group& group : groups_)
@@ -110,6 +126,7 @@ RankCalls CallLog::snapshot() const {
 }
 
 int64_t CallLog::longest_running_ns() const {
+  hear();
   const std::lock_guard lock(mutex_);
   const int64_t now = steady_now_ns();
   int64_t longest = 0;
@@ -121,6 +138,7 @@ int64_t CallLog::longest_running_ns() const {
 }
 
 uint64_t CallLog::hash() const {
+  hear();
   const std::lock_guard lock(mutex_);
   uint64_t sum = 0;
   for (const Group& group : groups_) sum += group.hash_;

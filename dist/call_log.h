@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -48,7 +49,9 @@ class CallLog {
   // The calls of one group, made by one thread at a time.
   class Group {
    public:
-    // `label` null stands for none. The call is valid until kKept further ones.
+    // A call of the group that has not begun: without number, hash and times. `label` null stands for none.
+    Call make(CallOp op, const char* label, int64_t bytes, int root = 0) const;
+    // The call is valid until kKept further ones.
     const Call& begin(CallOp op, const char* label, int64_t bytes, int root = 0);
     void finish();  // the last one begun; a call that failed is left running
 
@@ -69,6 +72,10 @@ class CallLog {
   // Its making is the group's first call and runs until finish(). The group lives as long as the log.
   Group& make_group(const std::string& name, const std::vector<int>& ranks);
 
+  // Called before anyone reads the log, by the thread that reads: for calls of which the log hears by being told only
+  // (dist/wire_calls.h). Null: nobody; returns when no such call is under way.
+  void before_reads(std::function<void()> tell);
+
   int rank() const { return rank_; }
   RankCalls snapshot() const;
   int64_t longest_running_ns() const;  // 0 if no call is running
@@ -77,7 +84,11 @@ class CallLog {
   uint64_t hash() const;
 
  private:
+  void hear() const;
+
   const int rank_;
+  mutable std::mutex tell_mutex_;  // guards tell_; held before mutex_
+  std::function<void()> tell_;
   mutable std::mutex mutex_;
   std::deque<Group> groups_;  // guarded by mutex_, and so is what lies in them
 };

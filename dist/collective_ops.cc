@@ -17,6 +17,11 @@ Communicator& communicator(const GroupAttrs& a) {
   return *a.group.communicator;
 }
 
+DeviceCommunicator& on_devices(const GroupAttrs& a) {
+  CHECK(a.group.on_devices) << a.label << ": the ranks' devices were not connected";
+  return *a.group.on_devices;
+}
+
 int64_t part_bytes(const TensorRef& whole, const GroupAttrs& a) { return whole.type.bytes() / a.group.size; }
 
 // Of `bytes` on the group's every rank, what a rank sends to the others.
@@ -57,6 +62,11 @@ const OpCard all_gather_card = {
           const auto& a = k.attr<GroupAttrs>();
           communicator(a).all_gather(a.label.c_str(), k.in[0].data, k.out[0].data, k.in[0].type.bytes());
         },
+    .cuda =
+        [](const KernelArgs& k, void* stream) {
+          const auto& a = k.attr<GroupAttrs>();
+          on_devices(a).all_gather(a.label.c_str(), k.in[0].data, k.out[0].data, k.in[0].type.bytes(), stream);
+        },
     .stream = Stream::kWire,
 };
 
@@ -77,6 +87,11 @@ const OpCard all_to_all_card = {
         [](const KernelArgs& k) {
           const auto& a = k.attr<GroupAttrs>();
           communicator(a).all_to_all(a.label.c_str(), k.in[0].data, k.out[0].data, part_bytes(k.in[0], a));
+        },
+    .cuda =
+        [](const KernelArgs& k, void* stream) {
+          const auto& a = k.attr<GroupAttrs>();
+          on_devices(a).all_to_all(a.label.c_str(), k.in[0].data, k.out[0].data, part_bytes(k.in[0], a), stream);
         },
     .stream = Stream::kWire,
 };
@@ -100,6 +115,12 @@ const OpCard reduce_scatter_card = {
         [](const KernelArgs& k) {
           const auto& a = k.attr<GroupAttrs>();
           communicator(a).reduce_scatter(a.label.c_str(), k.in[0].as<float>(), k.out[0].as<float>(), k.out[0].numel());
+        },
+    .cuda =
+        [](const KernelArgs& k, void* stream) {
+          const auto& a = k.attr<GroupAttrs>();
+          on_devices(a).reduce_scatter(a.label.c_str(), k.in[0].as<float>(), k.out[0].as<float>(), k.out[0].numel(),
+                                       stream);
         },
     .stream = Stream::kWire,
 };

@@ -4,6 +4,18 @@
 
 namespace shardit {
 
+std::vector<int> ranks_of_shard_group(const Mesh& mesh) {
+  std::vector<int> ranks;
+  for (int i = 0; i < mesh.shard.size; ++i) ranks.push_back(mesh.world.rank - mesh.shard.rank + i);
+  return ranks;
+}
+
+std::vector<int> ranks_of_replicate_group(const Mesh& mesh) {
+  std::vector<int> ranks;
+  for (int i = 0; i < mesh.replicate.size; ++i) ranks.push_back(i * mesh.shard.size + mesh.shard.rank);
+  return ranks;
+}
+
 Mesh plan_mesh(int ranks, int rank, int replicas) {
   REQUIRE(replicas >= 1 && ranks % replicas == 0, "parallel.replicate_group=" + std::to_string(replicas) +
                                                       " does not divide the " + std::to_string(ranks) +
@@ -16,13 +28,9 @@ Mesh plan_mesh(int ranks, int rank, int replicas) {
 
 Mesh make_mesh(World& world, int replicas) {
   Mesh mesh = plan_mesh(world.size(), world.rank(), replicas);
-  const int shards = mesh.shard.size, first = world.rank() - mesh.shard.rank;
-  std::vector<int> shard, replicate;
-  for (int i = 0; i < shards; ++i) shard.push_back(first + i);
-  for (int i = 0; i < replicas; ++i) replicate.push_back(i * shards + mesh.shard.rank);
   mesh.world.communicator = world.make_group("world");
-  mesh.shard.communicator = world.make_group("shard", shard);
-  mesh.replicate.communicator = world.make_group("replicate", replicate);
+  mesh.shard.communicator = world.make_group("shard", ranks_of_shard_group(mesh));
+  mesh.replicate.communicator = world.make_group("replicate", ranks_of_replicate_group(mesh));
   return mesh;
 }
 

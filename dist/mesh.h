@@ -8,8 +8,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dist/communicator.h"
+#include "dist/device_communicator.h"
 #include "dist/world.h"
 
 namespace shardit {
@@ -17,13 +19,19 @@ namespace shardit {
 struct Group {
   std::string name;
   int size = 1, rank = 0;
-  std::shared_ptr<Communicator> communicator;  // null in a plan, and in a group of one
+  std::shared_ptr<Communicator> communicator;  // null in a plan
+  // For memory of the ranks' devices; null where the host reaches it, and in a group of one.
+  std::shared_ptr<DeviceCommunicator> on_devices = nullptr;
 };
 
 struct Mesh {
   Group world{.name = "world"}, shard{.name = "shard"}, replicate{.name = "replicate"};
   int ranks() const { return world.size; }
 };
+
+// The ranks of its groups, world numbers.
+std::vector<int> ranks_of_shard_group(const Mesh& mesh);
+std::vector<int> ranks_of_replicate_group(const Mesh& mesh);
 
 // Rank `rank` of `ranks`, without communicators. REQUIRES: replicas divides ranks (a UserError).
 Mesh plan_mesh(int ranks, int rank, int replicas);

@@ -12,7 +12,7 @@ namespace {
 
 class SubWorld final : public World {
  public:
-  SubWorld(World& job, int ranks) : World(log_of(job)), job_(job), size_(ranks) {
+  SubWorld(World& job, int ranks) : World(job.call_log()), job_(job), size_(ranks) {
     CHECK(job.rank() < ranks) << "rank " << job.rank() << " is not among the first " << ranks;
     const int mine = job.node();
     std::vector<int> nodes(static_cast<size_t>(ranks));

@@ -41,11 +41,12 @@ class World {
 
   // What this rank has asked of its groups.
   const CallLog& calls() const { return *calls_; }
+  // The same, for those that add calls to it.
+  const std::shared_ptr<CallLog>& call_log() const { return calls_; }
 
  protected:
   explicit World(int rank) : calls_(std::make_shared<CallLog>(rank)) {}
   explicit World(std::shared_ptr<CallLog> calls) : calls_(std::move(calls)) {}
-  static std::shared_ptr<CallLog> log_of(const World& world) { return world.calls_; }
   const std::shared_ptr<CallLog> calls_;  // communicators keep it as well
 };
 

@@ -31,9 +31,9 @@ std::string default_ops_config() {
 
 OpsBench measure_ops(const RunConfig& config, int times, int threads) {
   const std::string wanted = RunConfig::Device_Name(config.device());
-  OpsBench bench{.threads = threads, .ceilings = measure_ceilings(*open_device(wanted, 1).device, threads)};
+  OpsBench bench{.threads = threads, .ceilings = measure_ceilings(*open_device(wanted).device, threads)};
   const auto world = make_single_world();
-  TrainingRunOptions options{.device = open_device(wanted, 1).device, .threads = threads};
+  TrainingRunOptions options{.device = open_device(wanted).device, .threads = threads};
   options.graphs = all_graphs(config, target_of(*options.device, threads));
   TrainingRun run(on_one_rank(config), *world, std::move(options));
   bench.device = full_name(run.device());

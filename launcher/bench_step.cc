@@ -88,9 +88,7 @@ void check_start(const RunConfig& config, Ranks& ranks) {
 }
 
 std::unique_ptr<Device> device_of_run(const RunConfig& config, Ranks& ranks) {
-  std::unique_ptr<Device> device;
-  ranks.together("device", [&] { device = open_device(RunConfig::Device_Name(config.device()), ranks.size()).device; });
-  return device;
+  return open_device(RunConfig::Device_Name(config.device()), ranks).device;
 }
 
 }  // namespace

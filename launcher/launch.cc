@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -14,6 +15,8 @@
 
 #include "checkpoints/directory.h"
 #include "core/error.h"
+#include "dist/nccl_wire.h"
+#include "dist/share_gpu.h"
 #include "launcher/launch_command.h"
 #include "launcher/progress.h"
 #include "launcher/run_folder.h"
@@ -141,6 +144,7 @@ class Launcher {
         command_(options.command) {
     REQUIRE(!shrink_ || command_.ranks(),
             "launch: --shrink needs to know how many ranks there are: expected mpirun -np N …");
+    if (options.share_gpu) share_gpu();
   }
 
   int run() {
@@ -161,6 +165,13 @@ class Launcher {
   }
 
  private:
+  // mpirun hands what is in its environment to the ranks of its own machine.
+  void share_gpu() const {
+    REQUIRE(built_with_nccl(), "launch: --share-gpu: this build has no NCCL, so jobs of several ranks use no GPU");
+    REQUIRE(!command_.on_cpu(), "launch: --share-gpu: the command has device=cpu, on which ranks share no GPU");
+    setenv(kShareGpuVariable, "1", 1);
+  }
+
   // Whether starting again may help.
   static bool heals(int code, bool began) {
     if (code == kDone || code == 2 || code == 4 || code == 5) return false;

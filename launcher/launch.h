@@ -14,8 +14,9 @@
 namespace shardit {
 
 struct LaunchOptions {
-  int max_restarts = 3;  // 0: none
-  bool shrink = false;   // after each failure: the next smaller number of ranks that divides the micro-batches
+  int max_restarts = 3;    // 0: none
+  bool share_gpu = false;  // ranks of this machine may compute on one GPU (dist/share_gpu.h)
+  bool shrink = false;     // after each failure: the next smaller number of ranks that divides the micro-batches
   std::vector<std::string> command;
 };
 

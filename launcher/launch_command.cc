@@ -55,6 +55,10 @@ LaunchCommand::LaunchCommand(std::vector<std::string> words) : words_(std::move(
   REQUIRE(flags_.dump_graph.empty(), "launch: --dump-graph trains nothing; run it without launch");
 }
 
+bool LaunchCommand::on_cpu() const {
+  return flags_.device.empty() ? config_.device() == RunConfig::cpu : flags_.device == "cpu";
+}
+
 size_t LaunchCommand::rank_word() const {
   for (size_t i = 1; i + 1 < train_; ++i)
     if (one_of(words_[i], {"-np", "--np", "-n", "--n", "-c"}) && is_number(words_[i + 1])) return i + 1;

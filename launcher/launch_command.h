@@ -18,6 +18,7 @@ class LaunchCommand {
 
   const std::vector<std::string>& words() const { return words_; }
   std::string program() const { return words_[0]; }
+  bool on_cpu() const;  // by its config and flags
   std::string run_directory() const { return flags_.run_directory(); }
 
   // -np, --np, -n, --n or -c of mpirun; nothing where it is left to mpirun.

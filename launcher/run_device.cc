@@ -1,40 +1,77 @@
 #include "launcher/run_device.h"
 
+#include <algorithm>
+
 #include "core/cuda_device.h"
 #include "core/error.h"
+#include "dist/gpu_places.h"
+#include "dist/nccl_wire.h"
+#include "dist/share_gpu.h"
 
 namespace shardit {
 namespace {
 
-// Why there is no GPU to be used; empty if there is one.
-std::string why_no_gpu(int ranks) {
-  try {
-    if (count_gpus() == 0) return "CUDA finds no GPU";
-  } catch (const DeviceError& error) {
-    return error.what();
-  }
-  return ranks == 1 ? "" : "a job of several ranks cannot use GPUs yet";
-}
-
 void require_cuda() { REQUIRE(built_with_cuda(), "device=cuda: this build has no CUDA; use device=cpu"); }
 
-std::unique_ptr<Device> open_gpu(int ranks) {
-  require_cuda();
-  REQUIRE(ranks == 1, "device=cuda: this job has " + std::to_string(ranks) +
-                          " ranks, and this build computes on one GPU per job: it has no communication between GPUs " +
-                          "yet\nstart one rank, or use device=cpu");
-  if (const std::string why = why_no_gpu(ranks); !why.empty()) throw DeviceError("device=cuda: " + why);
-  return make_cuda_device(0);
+// What CUDA shows to this process, and why that is nothing.
+struct Sight {
+  SeenGpus gpus;
+  std::string why_none;
+};
+
+Sight look_for_gpus(const World& world) {
+  Sight sight{.gpus = {.node = world.node(), .local_rank = world.local_rank(), .may_share = gpu_is_shared()}};
+  try {
+    sight.gpus.count = count_gpus();
+    if (sight.gpus.count == 0) sight.why_none = "CUDA finds no GPU";
+    for (int gpu = 0; gpu < std::min(sight.gpus.count, SeenGpus::kMost); ++gpu)
+      sight.gpus.ids[static_cast<size_t>(gpu)] = gpu_id(gpu);
+  } catch (const DeviceError& error) {
+    sight.gpus.count = 0;
+    sight.why_none = error.what();
+  }
+  return sight;
+}
+
+RunDevice open_gpu(const std::vector<SeenGpus>& seen, int rank) {
+  const GpuPlaces places = place_on_gpus(seen);
+  if (places.any_shared()) let_nccl_share(rank);  // all ranks alike: one that has a GPU alone speaks with those
+  return {.device = make_cuda_device(places.gpu[static_cast<size_t>(rank)]),
+          .note = seen.size() == 1 ? "" : "gpus: " + describe(places, seen),
+          .sharers = places.sharers[static_cast<size_t>(rank)]};
 }
 
 }  // namespace
 
-RunDevice open_device(const std::string& wanted, int ranks) {
-  if (wanted == "cuda") return {open_gpu(ranks), ""};
+RunDevice open_device(const std::string& wanted, Ranks& ranks) {
+  if (wanted == "cuda") ranks.together("device", require_cuda);
   if (wanted == "cpu" || !built_with_cuda()) return {make_cpu_device(), ""};
-  const std::string why = why_no_gpu(ranks);
-  if (why.empty()) return {make_cuda_device(0), ""};
-  return {make_cpu_device(), "device: cpu, " + why};
+  const Sight mine = look_for_gpus(ranks.world());
+  const std::vector<SeenGpus> seen = ranks.all("gpus", mine.gpus);
+  const bool none = std::all_of(seen.begin(), seen.end(), [](const SeenGpus& s) { return s.count == 0; });
+  if (none && wanted == "auto") return {make_cpu_device(), "device: cpu, " + mine.why_none};
+  RunDevice opened;
+  ranks.together("device", [&] {
+    if (none) throw DeviceError("device=cuda: " + mine.why_none);
+    opened = open_gpu(seen, ranks.rank());
+  });
+  return opened;
+}
+
+RunDevice open_device(const std::string& wanted) {
+  const std::unique_ptr<World> alone = make_single_world();
+  Ranks ranks(*alone);
+  return open_device(wanted, ranks);
+}
+
+void connect_devices(Ranks& ranks, Mesh& mesh, Device& device) {
+  if (device.kernels() != Kernels::kCuda || mesh.ranks() == 1) return;
+  ranks.together("device", [&] {
+    REQUIRE(built_with_nccl(), "device=cuda: this job has " + std::to_string(mesh.ranks()) +
+                                   " ranks, and this build has no NCCL to connect their GPUs\nbuild it where nccl.h is "
+                                   "installed, start one rank, or use device=cpu");
+  });
+  connect_gpus(ranks.world(), mesh, device);
 }
 
 bool copied_on_host(const std::string& buffer) {

@@ -5,17 +5,27 @@
 #include <string>
 
 #include "core/device.h"
+#include "dist/mesh.h"
+#include "launcher/ranks.h"
 
 namespace shardit {
 
 struct RunDevice {
   std::unique_ptr<Device> device;
-  std::string note;  // why "auto" took the CPU, in a build with CUDA; for the log
+  std::string note;  // which GPU each rank took, or why "auto" took the CPU in a build with CUDA; for the log
+  int sharers = 1;   // ranks on the GPU, this one among them
 };
 
-// `wanted`: auto (a GPU if there is one, else the CPU), cpu or cuda: the first GPU that CUDA shows to this process.
-// Throws UserError for cuda in a build without it or in a job of several ranks, DeviceError where there is no GPU.
-RunDevice open_device(const std::string& wanted, int ranks);
+// `wanted`: auto (GPUs if there are any, else the CPU), cpu or cuda. Collective: each rank gets a GPU of those that
+// CUDA shows to its process (dist/gpu_places.h). Throws UserError for cuda in a build without it and for more ranks
+// than GPUs; DeviceError where there is no GPU, or not the same number on all ranks.
+RunDevice open_device(const std::string& wanted, Ranks& ranks);
+// The same without company: the first GPU.
+RunDevice open_device(const std::string& wanted);
+
+// The mesh's groups get communicators for the memory of GPUs, where that is what the ranks compute on. Collective.
+// Throws UserError in a build without NCCL, and what connect_gpus does (dist/nccl_wire.h).
+void connect_devices(Ranks& ranks, Mesh& mesh, Device& device);
 
 Target target_of(const Device& device, int threads);
 // Before there is a device: for cuda that of a GPU, else the CPU's.

@@ -6,17 +6,6 @@
 #include "launcher/state.h"
 
 namespace shardit {
-namespace {
-
-// The ranks that hold the state together with this one, by their numbers in the world.
-std::vector<int> shard_group(const Mesh& mesh) {
-  std::vector<int> ranks;
-  for (int i = 0; i < mesh.shard.size; ++i) ranks.push_back(mesh.replicate.rank * mesh.shard.size + i);
-  return ranks;
-}
-
-}  // namespace
-
 Saver::Saver(World& world, FileSystem& files, Program& program, const RunSetup& setup, const RunConfig& config,
              const std::string& run_dir)
     : files_(files),
@@ -24,7 +13,7 @@ Saver::Saver(World& world, FileSystem& files, Program& program, const RunSetup& 
       setup_(setup),
       config_(config),
       run_dir_(run_dir),
-      writers_(world.make_group("save", shard_group(setup.sharding.mesh))),
+      writers_(world.make_group("save", ranks_of_shard_group(setup.sharding.mesh))),
       writes_(setup.sharding.mesh.replicate.rank == 0) {}
 
 Saver::~Saver() {

@@ -46,9 +46,9 @@ class Trainer {
         folder_{options.run_dir},
         pool_(options.threads),
         watchdog_(end_hangs(world, config_.parallel().watchdog_s())) {
+    open_devices();
     std::optional<CompiledProgram> compiled;
     ranks_.together("set-up", [&] { compiled = set_up(); });
-    if (!device_note_.empty()) log_.say(device_note_);
     check_same_data(ranks_, "training", train_data_->fingerprint());
     if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
     check_same_collectives(ranks_, *compiled);
@@ -99,11 +99,16 @@ class Trainer {
     return setup;
   }
 
-  CompiledProgram set_up() {
+  void open_devices() {
     RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), ""}
-                                            : open_device(RunConfig::Device_Name(config_.device()), ranks_.size());
+                                            : open_device(RunConfig::Device_Name(config_.device()), ranks_);
     device_ = std::move(opened.device);
-    device_note_ = opened.note;
+    sharers_ = opened.sharers;
+    if (!opened.note.empty()) log_.say(opened.note);
+    connect_devices(ranks_, setup_.sharding.mesh, *device_);
+  }
+
+  CompiledProgram set_up() {
     const Target target = target_of(*device_, pool_.threads());
     train_data_ = open_training_data(config_);
     program_options_ = run_program_options(config_, setup_, target);
@@ -120,7 +125,7 @@ class Trainer {
                  {.mesh = setup_.sharding.mesh,
                   .local_ranks = ranks_.world().local_size(),
                   .target = target,
-                  .device_free_bytes = device_->free_bytes()});
+                  .device_free_bytes = device_->free_bytes() / sharers_});
     return compiled;
   }
 
@@ -283,12 +288,12 @@ class Trainer {
   TrainOptions options_;
   Ranks ranks_;
   RunLog log_;
+  std::unique_ptr<Device> device_;  // outlives the communicators of the set-up's mesh, which use its streams
+  int sharers_ = 1;                 // ranks on the device
   RunSetup setup_;
   RunFolder folder_;
   std::unique_ptr<Dataset> train_data_, validation_data_;
   Pool pool_;
-  std::unique_ptr<Device> device_;
-  std::string device_note_;
   std::unique_ptr<Watchdog> watchdog_;
   RunProgramOptions program_options_;
   std::optional<Validation> validation_;

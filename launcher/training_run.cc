@@ -24,6 +24,7 @@ TrainingRun::TrainingRun(const RunConfig& config, World& world, TrainingRunOptio
       ranks_(world),
       setup_(join()),
       pool_(options_.threads) {
+  if (options_.communicates) connect_devices(ranks_, setup_.sharding.mesh, *options_.device);
   std::optional<CompiledProgram> compiled;
   ranks_.together("set-up", [&] {
     data_ = open_training_data(config_);

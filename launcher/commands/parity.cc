@@ -53,12 +53,12 @@ int judge(const std::string& file, const Flags& flags, Device& device, nlohmann:
 
 // A file that cannot be judged says so in its place, the others go on; the exit code is the worst of all files.
 int run(const Flags& flags) {
-  const auto [device, note] = open_device(flags.device, 1);
-  if (!note.empty()) std::cerr << note << std::endl;
+  const RunDevice on = open_device(flags.device);
+  if (!on.note.empty()) std::cerr << on.note << std::endl;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   int worst = 0;
   for (const std::string& file : flags.files)
-    worst = std::max(worst, run_handler([&] { return judge(file, flags, *device, rows); }, std::cerr));
+    worst = std::max(worst, run_handler([&] { return judge(file, flags, *on.device, rows); }, std::cerr));
   if (flags.json) std::cout << rows.dump(2) << "\n";
   return worst;
 }

@@ -140,7 +140,7 @@ void write_samples(const std::string& path, const SampledImages& images, const s
 
 // All that is settled before the first image is drawn. Every rank holds all weights; they share the batches.
 struct Job {
-  Job(const Flags& f, int ranks, int threads);
+  Job(const Flags& f, Device& device, int threads);
 
   PosixFiles files;
   std::optional<Checkpoint> checkpoint;  // nothing where the weights are a safetensors file
@@ -150,7 +150,6 @@ struct Job {
   SamplingSetup sampling;
   std::vector<int64_t> classes, labels;
   Pool pool;
-  RunDevice device;
   std::optional<Program> program;
 };
 
@@ -161,9 +160,7 @@ void check_flags(const Flags& f) {
     if (!path.empty()) check_output_file(path);
 }
 
-Job::Job(const Flags& f, int ranks, int threads) : pool(threads) {
-  check_flags(f);
-  device = open_device(f.device, ranks);
+Job::Job(const Flags& f, Device& device, int threads) : pool(threads) {
   if (is_weights_file(f.checkpoint))
     REQUIRE(!f.config.empty(), "sampling from a safetensors file needs --config, the run config of the model");
   else
@@ -178,21 +175,23 @@ Job::Job(const Flags& f, int ranks, int threads) : pool(threads) {
   classes = parse_classes(f.classes, setup.model.num_classes);
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
-  program.emplace(compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan},
-                              target_of(*device.device, threads)),
-                  *device.device, pool);
+  program.emplace(
+      compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, target_of(device, threads)),
+      device, pool);
   program->run("constants");
   load_weights(files, f, checkpoint, *program, setup, sampling.weights);
 }
 
 int run(const Flags& f, World& world) {
   Ranks ranks(world);
+  ranks.together("flags", [&] { check_flags(f); });
+  const RunDevice on = open_device(f.device, ranks);
   std::optional<Job> prepared;
-  ranks.together("set-up", [&] { prepared.emplace(f, world.size(), compute_threads(world.local_size())); });
+  ranks.together("set-up", [&] { prepared.emplace(f, *on.device, compute_threads(world.local_size())); });
   Job& job = *prepared;
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
   catch_stop_signals(ranks.first());
-  if (ranks.first() && !job.device.note.empty()) std::cout << job.device.note << std::endl;
+  if (ranks.first() && !on.note.empty()) std::cout << on.note << std::endl;
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");
   const SampledImages images = draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks,

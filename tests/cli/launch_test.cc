@@ -272,8 +272,8 @@ TEST(Launch, RefusesWhatItCannotRun) {
   refused({"--", "mpirun", "-np", "1", program, "train", config, ":", "-np", "1", program, "train", config},
           {"got ':'"});
   refused({"--", "/no/such/mpirun", "-np", "2", program, "train", config}, {"cannot start '/no/such/mpirun'"});
-  refused({"--share-gpu", "--", "mpirun", "-np", "2", program, "train", config},
-          {"--share-gpu", "cannot use GPUs yet"});
+  refused({"--share-gpu", "--", "mpirun", "-np", "2", program, "train", config, "--device", "cpu"},
+          {"--share-gpu", BUILT_WITH_NCCL ? "device=cpu, on which ranks share no GPU" : "this build has no NCCL"});
   refused({"--shrink", "--", "mpirun", program, "train", config}, {"--shrink", "mpirun -np N"});
   refused({"--"}, {"COMMAND is required"});
 }

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Makes a folder that runs on a machine with a GPU, CUDA's libraries and a recent glibc, and nothing else of ours: the
-# programs, stripped, with the shared libraries they need except those of glibc and CUDA; configs, and what is named.
-# The libraries are packed, to be small on their way; a program's first start unpacks them.
+# programs, stripped, with the shared libraries they need except those of glibc and CUDA; Open MPI's mpirun and what it
+# loads; configs, and what is named. The libraries are packed, to be small on their way; a program's first start unpacks
+# them.
 #
 #   tests/gpu/bundle.sh BUILD-FOLDER OUT-FOLDER [GOLDEN.safetensors | IMAGES.gz]…
 set -euo pipefail
@@ -10,19 +11,50 @@ out=$2
 shift 2
 
 rm -rf "$out"
-mkdir -p "$out"/{bin,lib,configs,goldens,data}
-for program in shardit gpu_sweep; do
-  strip -o "$out/bin/$program" "$build/$program"
-  cat >"$out/$program" <<RUN
+mkdir -p "$out"/{bin,configs,goldens,data} "$out/lib/bin"
+
+# start NAME BINARY: a script NAME that starts BINARY with the bundle's libraries and its Open MPI. The libraries
+# appear under their name all at once: other ranks may be starting too. PMIx would look for its compression where it was
+# built, and miss it aloud.
+start() {
+  cat >"$out/$1" <<RUN
 #!/bin/bash
 here=\$(dirname "\$(readlink -f "\$0")")
-[ -d "\$here/lib" ] || tar -xzf "\$here/lib.tar.gz" -C "\$here"
-LD_LIBRARY_PATH=\$here/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}:/usr/local/cuda/lib64 exec "\$here/bin/$program" "\$@"
+if [ ! -d "\$here/lib" ]; then
+  new=\$(mktemp -d "\$here/.unpack.XXXXXX")
+  tar -xzf "\$here/lib.tar.gz" -C "\$new" && { mv -T "\$new/lib" "\$here/lib" 2>/dev/null || [ -d "\$here/lib" ]; } || exit
+  rm -rf "\$new"
+fi
+export OPAL_PREFIX=\$here/lib PMIX_MCA_pcompress_base_silence_warning=1 PATH=\$here/lib/bin:\$PATH
+export LD_LIBRARY_PATH=\$here/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}:/usr/local/cuda/lib64
+exec "\$here/$2" "\$@"
 RUN
-  chmod +x "$out/$program"
+  chmod +x "$out/$1"
+}
+for program in shardit gpu_sweep nccl_check; do
+  strip -o "$out/bin/$program" "$build/$program"
+  start $program bin/$program
 done
+
+# Open MPI finds its parts by OPAL_PREFIX, in the folders that they have below its prefix here.
+where() { ompi_info --path "$1" --parsable | cut -d: -f3; }
+prefix=$(where prefix)
+parts=$out/lib/$(realpath --relative-to="$prefix" "$(where pkglibdir)")
+texts=$out/lib/$(realpath --relative-to="$prefix" "$(where pkgdatadir)")
+mkdir -p "$parts" "$texts"
+cp "$(where pkgdatadir)"/help-*.txt "$texts"
+strip -o "$out/lib/bin/mpirun" "$(where bindir)/orterun"
+strip -o "$out/lib/bin/orted" "$(where bindir)/orted"
+start mpirun lib/bin/mpirun
+# Without OpenSHMEM and networks of a kind of their own: memory and TCP carry what the ranks' hosts say.
+special='lib(fabric|ibverbs|ucp|psm_infinipath|psm2|nl-3|flux|oshmem)[^/]*\.so'
+for part in "$(where pkglibdir)"/mca_*.so; do
+  ldd "$part" | grep -qE "$special" || strip -o "$parts/$(basename "$part")" "$part"
+done
+
 foreign='/(libc|libm|libdl|librt|libpthread|libresolv|ld-linux-x86-64|libcu[a-zA-Z]*|libnv[a-zA-Z]*)\.so'
-ldd "$build/shardit" "$build/gpu_sweep" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | grep -vE "$foreign" |
+ldd "$build"/{shardit,gpu_sweep,nccl_check} "$(where bindir)/orterun" "$parts"/*.so |
+  awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | grep -vE "$foreign" |
   while read -r library; do
     strip -o "$out/lib/$(basename "$library")" "$library"
   done

@@ -1,16 +1,18 @@
 #!/bin/bash
 # For a machine with a GPU: the program on it, held against the CPU, the reference and itself. Prints a line per finding.
 #
-#   gpu_check.sh OUT [doctor] [parity] [train] [repeat] [resume] [demo] [sample]
+#   gpu_check.sh OUT [doctor] [parity] [train] [repeat] [resume] [demo] [sample] [nccl] [stopped]
 #
 # All parts in this order if none is named; repeat and resume look at what train left in OUT, sample at what demo left.
-# Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not.
+# nccl and stopped start several ranks on one GPU, with the mpirun beside this script or else the machine's.
+# Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not, 3 there is no GPU to be used.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 shardit=$here/shardit
+mpirun=$([ -x "$here/mpirun" ] && echo "$here/mpirun" || echo mpirun)
 out=${1:?gpu_check.sh OUT [PART]…}
 shift
-parts=${*:-doctor parity train repeat resume demo sample}
+parts=${*:-doctor parity train repeat resume demo sample nccl stopped}
 mkdir -p "$out"
 failed=0
 
@@ -34,6 +36,18 @@ train() { # LOG RUN CONFIG flags…
   local log=$1 run=$out/$2 config=$3
   shift 3
   call "$log" "$shardit" train "$config" --run-dir "$run" "$@"
+}
+on_ranks=("$mpirun" --oversubscribe --bind-to none -np)
+job() { # LOG command…
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1 call "$@"
+}
+# ranks N LOG RUN flags…: 12 steps of the tiny run in bf16, or $steps, its ranks sharing the GPU.
+ranks() {
+  local n=$1 log=$2 run=$out/$3 steps=${steps:-12}
+  shift 3
+  fresh "$(basename "$run")"
+  job "$log" "$shardit" launch --share-gpu --max-restarts 0 -- "${on_ranks[@]}" "$n" \
+    "$shardit" train "$tiny" --run-dir "$run" --device cuda --set precision.compute=bf16 --steps "$steps" "$@"
 }
 fresh() { rm -rf "${out:?}/$1"; }
 numbers() { grep '"step_ms"' "$out/$1/metrics.jsonl" | grep -o "\"$2\":[^,}]*" | cut -d: -f2; } # RUN KEY
@@ -125,11 +139,65 @@ sample() {
   judge sample "100 images, 18 steps of Heun, guided" $code "$(since "$begin")"
 }
 
+# The collectives alone, then what is made of them. Any number of ranks at any stage makes the weights of one rank without
+# NCCL; also in two levels.
+nccl() {
+  local n groups stage
+  for n in 2 4; do
+    for groups in 1 2; do
+      SHARDIT_SHARE_GPU=1 job nccl-check-$n-$groups.log "${on_ranks[@]}" "$n" "$here/nccl_check" $groups
+      judge nccl "collectives: $n ranks, $groups groups" $? "$(tail -n 1 "$out/nccl-check-$n-$groups.log")"
+    done
+  done
+  fresh nccl-alone
+  train nccl-alone.log nccl-alone "$tiny" --device cuda --set precision.compute=bf16 --steps 12
+  judge nccl "12 steps on one rank alone" $? "$(digest nccl-alone)"
+  for n in 1 2 4; do
+    for stage in 0 1 2 3; do
+      ranks $n nccl-$n-$stage.log nccl-$n-$stage --set parallel.zero_stage=$stage
+      same_digest nccl "$n ranks, stage $stage: digests" nccl-alone nccl-$n-$stage
+    done
+  done
+  for stage in 2 3; do
+    ranks 4 nccl-2x2-$stage.log nccl-2x2-$stage --set parallel.zero_stage=$stage --set parallel.replicate_group=2
+    same_digest nccl "2 x 2 ranks, stage $stage: digests" nccl-alone nccl-2x2-$stage
+  done
+  for stage in 1 3; do
+    ranks 2 nccl-fastest-$stage.log nccl-fastest-$stage --set parallel.zero_stage=$stage --set parallel.reduction=fastest
+    judge nccl "2 ranks, stage $stage, fastest" $? "loss $(numbers nccl-fastest-$stage loss | tail -n 1), canonical $(numbers nccl-alone loss | tail -n 1)"
+  done
+}
+
+# A rank that is stopped in the middle is found by the others' watchdogs: exit code 6, and its name.
+stopped() {
+  local begin code pid victim=
+  begin=$(date +%s.%N)
+  steps=40 ranks 2 stopped.log stopped --set parallel.zero_stage=3 --set parallel.watchdog_s=10 >"$out/stopped.txt" &
+  pid=$!
+  until grep -qs '"step":5' "$out/stopped/metrics.jsonl" || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
+  for process in /proc/[0-9]*; do
+    grep -qsz '^OMPI_COMM_WORLD_RANK=1$' "$process/environ" && grep -qsz "^$out/stopped$" "$process/cmdline" &&
+      victim=${process#/proc/} && kill -STOP "$victim"
+  done
+  wait $pid
+  code=$?
+  [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null
+  [ $code -eq 6 ] && grep -q 'rank 1 does not answer; rank 0 waits in ' "$out/stopped.log"
+  judge stopped "a stopped rank is named" $? "exit code $code after $(since "$begin"): $(grep -o 'rank 1 does not answer.*' "$out/stopped.log" | head -n 1)"
+}
+
+need_gpu() {
+  "$shardit" doctor --gpus >"$out/doctor.log" 2>&1 && return
+  echo "gpu_check.sh: $(grep '^shardit: ' "$out/doctor.log" || tail -n 1 "$out/doctor.log")" >&2
+  exit 3
+}
+
+need_gpu
 : >"$out/table.txt"
 all=$(date +%s.%N)
 for part in $parts; do
   case $part in
-    doctor | parity | repeat | resume | demo | sample) $part ;;
+    doctor | parity | repeat | resume | demo | sample | nccl | stopped) $part ;;
     train) train_part ;;
     *) echo "gpu_check.sh: there is no part $part" >&2; exit 2 ;;
   esac

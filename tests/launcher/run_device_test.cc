@@ -15,14 +15,14 @@ namespace {
 TEST(RunDevice, OfABuildWithoutCudaIsTheCpu) {
   ASSERT_FALSE(built_with_cuda());
   for (const char* wanted : {"auto", "cpu"}) {
-    const RunDevice run = open_device(wanted, 1);
+    const RunDevice run = open_device(wanted);
     EXPECT_STREQ(run.device->name(), "cpu");
     EXPECT_EQ(run.note, "");
     EXPECT_EQ(full_name(*run.device), "cpu");
     EXPECT_EQ(target_of(*run.device, 3).threads, 3);
     EXPECT_EQ(target_of(*run.device, 3).copied_on_host, nullptr);
   }
-  EXPECT_THROW(open_device("cuda", 1), UserError);
+  EXPECT_THROW(open_device("cuda"), UserError);
   EXPECT_THROW(planned_target("cuda", 1), UserError);
 }
 
