@@ -184,13 +184,13 @@ Job::Job(const Flags& f, Device& device, int threads) : pool(threads) {
 
 int run(const Flags& f, World& world) {
   Ranks ranks(world);
+  catch_stop_signals(ranks.first());
   ranks.together("flags", [&] { check_flags(f); });
   const RunDevice on = open_device(f.device, ranks);
   std::optional<Job> prepared;
   ranks.together("set-up", [&] { prepared.emplace(f, *on.device, compute_threads(world.local_size())); });
   Job& job = *prepared;
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
-  catch_stop_signals(ranks.first());
   if (ranks.first() && !on.note.empty()) std::cout << on.note << std::endl;
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");

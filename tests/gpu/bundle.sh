@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes a folder that runs on a machine with a GPU, CUDA's libraries and a recent glibc, and nothing else of ours: the
 # programs, stripped, with the shared libraries they need except those of glibc and CUDA; Open MPI's mpirun and what it
-# loads; configs, and what is named. The libraries are packed, to be small on their way; a program's first start unpacks
+# loads; configs, and what is named. Programs and libraries are packed, to be small on their way; the first start unpacks
 # them.
 #
 #   tests/gpu/bundle.sh BUILD-FOLDER OUT-FOLDER [GOLDEN.safetensors | IMAGES.gz]…
@@ -11,10 +11,10 @@ out=$2
 shift 2
 
 rm -rf "$out"
-mkdir -p "$out"/{bin,configs,goldens,data} "$out/lib/bin"
+mkdir -p "$out"/{configs,goldens,data} "$out/lib/bin"
 
-# start NAME BINARY: a script NAME that starts BINARY with the bundle's libraries and its Open MPI. The libraries
-# appear under their name all at once: other ranks may be starting too. PMIx would look for its compression where it was
+# start NAME: a script that starts lib/bin/NAME with the bundle's libraries and its Open MPI. What is unpacked appears
+# under its name all at once: other ranks may be starting too. PMIx would look for its compression where it was
 # built, and miss it aloud.
 start() {
   cat >"$out/$1" <<RUN
@@ -27,13 +27,13 @@ if [ ! -d "\$here/lib" ]; then
 fi
 export OPAL_PREFIX=\$here/lib PMIX_MCA_pcompress_base_silence_warning=1 PATH=\$here/lib/bin:\$PATH
 export LD_LIBRARY_PATH=\$here/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}:/usr/local/cuda/lib64
-exec "\$here/$2" "\$@"
+exec "\$here/lib/bin/$1" "\$@"
 RUN
   chmod +x "$out/$1"
 }
 for program in shardit gpu_sweep nccl_check; do
-  strip -o "$out/bin/$program" "$build/$program"
-  start $program bin/$program
+  strip -o "$out/lib/bin/$program" "$build/$program"
+  start $program
 done
 
 # Open MPI finds its parts by OPAL_PREFIX, in the folders that they have below its prefix here.
@@ -45,7 +45,7 @@ mkdir -p "$parts" "$texts"
 cp "$(where pkgdatadir)"/help-*.txt "$texts"
 strip -o "$out/lib/bin/mpirun" "$(where bindir)/orterun"
 strip -o "$out/lib/bin/orted" "$(where bindir)/orted"
-start mpirun lib/bin/mpirun
+start mpirun
 # Without OpenSHMEM and networks of a kind of their own: memory and TCP carry what the ranks' hosts say.
 special='lib(fabric|ibverbs|ucp|psm_infinipath|psm2|nl-3|flux|oshmem)[^/]*\.so'
 for part in "$(where pkglibdir)"/mca_*.so; do
