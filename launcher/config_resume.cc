@@ -10,10 +10,23 @@ namespace {
 
 // A key, or all keys under a prefix that ends in '.'. Everything else decides what is computed and must stay: of
 // parallel{…} that is the order in which gradients are summed. data.on_corrupt decides whether a run goes on, and not
-// what it computes as long as it does.
-const std::vector<std::string> kFree = {"steps",        "device",        "optimizer.lr",    "optimizer.warmup_images",
-                                        "parallel.",    "sample.",       "checkpoint.",     "validation.",
-                                        "data.threads", "data.prefetch", "data.on_corrupt", "tensorboard."};
+// what it computes as long as it does. Where the data lie does not matter either: what they are is compared by itself
+// (Dataset::fingerprint).
+const std::vector<std::string> kFree = {"steps",
+                                        "device",
+                                        "optimizer.lr",
+                                        "optimizer.warmup_images",
+                                        "parallel.",
+                                        "sample.",
+                                        "checkpoint.",
+                                        "validation.",
+                                        "data.path",
+                                        "data.class_list",
+                                        "data.validation_class_list",
+                                        "data.threads",
+                                        "data.prefetch",
+                                        "data.on_corrupt",
+                                        "tensorboard."};
 
 const std::vector<std::string> kBound = {"parallel.fold_group", "parallel.reduction"};
 

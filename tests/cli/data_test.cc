@@ -108,6 +108,16 @@ TEST(ImageData, ARestartOnOtherRanksSkipsTheSameImages) {
   EXPECT_EQ(digest_of(folder / "run"), digest_after(on_images(folder.images(), skip, 4)));
 }
 
+TEST(ImageData, ARunGoesOnWhereItsImagesLieElsewhere) {
+  const ImageFolder folder;
+  const std::string digest = digest_after(on_images(folder.images(), {}, 3)), moved = folder / "moved";
+  ASSERT_TRUE(succeeds(train(folder / "run", on_images(folder.images(), {}, 1))));
+  fs::rename(folder.images(), moved);
+  ASSERT_TRUE(succeeds(train(folder / "run", on_images(moved, {}, 2))));
+  ASSERT_TRUE(succeeds(train(folder / "run", on_images(folder.tar(testing_files::make_tar(good_files())), {}, 3))));
+  EXPECT_EQ(digest_of(folder / "run"), digest);
+}
+
 TEST(ImageData, ARunOnATarThatASignalStopsGoesOnToTheSameDigest) {
   const ImageFolder folder;
   const Words sets = sets_for(folder.tar(testing_files::make_tar(good_files())));

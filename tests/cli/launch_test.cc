@@ -221,7 +221,8 @@ TEST(Launch, ASignalWhileTheJobStartsEndsItToo) {
     while (launch.running() && launch.ranks().empty()) std::this_thread::sleep_for(milliseconds(1));
     std::this_thread::sleep_for(milliseconds(ms));
     launch.send(SIGTERM);
-    EXPECT_EQ(launch.wait().code, 0) << "after " << ms << " ms";
+    const Ran ran = launch.wait();
+    EXPECT_EQ(ran.code, 0) << "after " << ms << " ms: " << ran.out << ran.err;
   }
 }
 
