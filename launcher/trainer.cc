@@ -7,20 +7,17 @@
 #include "checkpoints/directory.h"
 #include "checkpoints/run_lock.h"
 #include "core/error.h"
-#include "launcher/agreement.h"
 #include "launcher/config.h"
 #include "launcher/data_corrupt.h"
 #include "launcher/format.h"
-#include "launcher/hang.h"
-#include "launcher/memory_check.h"
 #include "launcher/output_file.h"
 #include "launcher/ranks.h"
 #include "launcher/resume.h"
 #include "launcher/resume_proof.h"
-#include "launcher/run_data.h"
 #include "launcher/run_device.h"
 #include "launcher/run_folder.h"
 #include "launcher/run_log.h"
+#include "launcher/run_parts.h"
 #include "launcher/run_program.h"
 #include "launcher/run_start.h"
 #include "launcher/sample_grid.h"
@@ -42,20 +39,13 @@ class Trainer {
         options_(options),
         ranks_(world),
         log_(ranks_.first()),
-        setup_(join(world)),
+        parts_(config_, options_, ranks_, log_),
+        setup_(parts_.setup()),
+        data_(parts_.data()),
+        program_(parts_.program()),
         folder_{options.run_dir},
-        pool_(options.threads),
-        watchdog_(end_hangs(world, config_.parallel().watchdog_s())) {
-    open_devices();
-    std::optional<CompiledProgram> compiled;
-    ranks_.together("set-up", [&] { compiled = set_up(); });
-    check_same_data(ranks_, "training", train_data_->fingerprint());
-    if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
-    check_same_collectives(ranks_, *compiled);
-    ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
-    saver_.emplace(world, files_, *program_, setup_, config_, options_.run_dir);
-    proof_.emplace(*program_, setup_, config_, *train_data_, ranks_, *device_);
-  }
+        saver_(world, files_, program_, setup_, config_, options_.run_dir),
+        proof_(program_, setup_, config_, data_, ranks_, parts_.device()) {}
 
   int run() {
     const int64_t last = options_.steps > 0 ? std::min(options_.steps, config_.steps()) : config_.steps();
@@ -75,8 +65,8 @@ class Trainer {
     }
     if (options_.trace_steps) prepare_trace(*options_.trace_steps, last);
     start(resumed, last);
-    if (trace_) program_->trace(&trace_->trace());
-    StepRunner runner(*program_, setup_, config_, *train_data_, ranks_, step_, trace_ ? &trace_->trace() : nullptr);
+    if (trace_) program_.trace(&trace_->trace());
+    StepRunner runner(program_, setup_, config_, data_, ranks_, step_, trace_ ? &trace_->trace() : nullptr);
     const double begin = steady_seconds();
     bool stop = false;
     while (step_ < last && !stop) {
@@ -89,46 +79,6 @@ class Trainer {
   }
 
  private:
-  RunSetup join(World& world) {
-    check_same_start(ranks_, config_, options_);
-    const auto replicas = static_cast<int>(config_.parallel().replicate_group());
-    ranks_.together("ranks", [&] { plan_mesh(ranks_.size(), ranks_.rank(), replicas); });
-    const Mesh mesh = make_mesh(world, replicas);
-    RunSetup setup;
-    ranks_.together("ranks", [&] { setup = make_setup(config_, mesh); });
-    return setup;
-  }
-
-  void open_devices() {
-    RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), ""}
-                                            : open_device(RunConfig::Device_Name(config_.device()), ranks_);
-    device_ = std::move(opened.device);
-    sharers_ = opened.sharers;
-    if (!opened.note.empty()) log_.say(opened.note);
-    connect_devices(ranks_, setup_.sharding.mesh, *device_);
-  }
-
-  CompiledProgram set_up() {
-    const Target target = target_of(*device_, pool_.threads());
-    train_data_ = open_training_data(config_);
-    program_options_ = run_program_options(config_, setup_, target);
-    if (program_options_.validation_batch) {
-      validation_data_ = open_validation_data(config_, *train_data_);
-      validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
-                          *program_options_.validation_batch, on_corrupt(config_));
-    }
-    REQUIRE(!program_options_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
-            "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
-                std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
-    CompiledProgram compiled = compile_run(setup_, program_options_, target);
-    check_memory(config_, compiled.memory,
-                 {.mesh = setup_.sharding.mesh,
-                  .local_ranks = ranks_.world().local_size(),
-                  .target = target,
-                  .device_free_bytes = device_->free_bytes() / sharers_});
-    return compiled;
-  }
-
   void prepare_folder() {
     std::error_code failed;
     std::filesystem::create_directories(folder_.samples(), failed);
@@ -139,17 +89,16 @@ class Trainer {
 
   // Fresh weights, or those of a checkpoint.
   std::optional<Resumed> load_state() {
-    initialize_state(*program_, setup_);
+    initialize_state(program_, setup_);
     std::optional<Resumed> resumed;
     ranks_.together("resume", [&] {
       const Readers readers{ranks_.control(), setup_.sharding.state_shards() > 1
                                                   ? setup_.sharding.mesh.shard.communicator.get()
                                                   : nullptr};
-      resumed =
-          resume_run(files_, readers, config_, options_, train_data_->fingerprint(), parts_held(*program_, setup_));
+      resumed = resume_run(files_, readers, config_, options_, data_.fingerprint(), parts_held(program_, setup_));
     });
     if (!resumed) return resumed;
-    push_state(*program_, setup_);
+    push_state(program_, setup_);
     const Manifest& manifest = resumed->checkpoint.manifest;
     step_ = manifest.run.step;
     log_.say("resumed from " + resumed->checkpoint.path + ", digest " + manifest.root.hex());
@@ -157,11 +106,11 @@ class Trainer {
   }
 
   void start(const std::optional<Resumed>& resumed, int64_t last) {
-    program_->run("constants");
-    refresh_weights(*program_);
+    program_.run("constants");
+    refresh_weights(program_);
     std::string proven;
     if (resumed) {
-      proven = proof_->check(resumed->checkpoint.manifest.run, options_.resume_proof);
+      proven = proof_.check(resumed->checkpoint.manifest.run, options_.resume_proof);
       log_.say("resume proof " + proven);
     }
     ranks_.on_first("start", [&] {
@@ -172,12 +121,12 @@ class Trainer {
     tell_start(log_, step_,
                {.config = config_,
                 .setup = setup_,
-                .program = *program_,
-                .data = *train_data_,
-                .device = full_name(*device_),
+                .program = program_,
+                .data = data_,
+                .device = full_name(parts_.device()),
                 .run_dir = folder_.path,
                 .ranks = ranks_.size(),
-                .threads = pool_.threads()});
+                .threads = parts_.threads()});
     if (resumed)
       log_.event("resume", step_,
                  {{"digest", resumed->checkpoint.manifest.root.hex()},
@@ -185,7 +134,7 @@ class Trainer {
                   {"proof", proven},
                   {"warnings", resumed->warnings}});
     log_.begin_steps(
-        {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_->memory().arena_bytes});
+        {.steps = last, .first_step = step_, .ranks = ranks_.size(), .planned_bytes = program_.memory().arena_bytes});
   }
 
   // A restarted run has perhaps made them already.
@@ -209,15 +158,15 @@ class Trainer {
         StepReport{.step_ms = (now - begin) * 1e3,
                    .exposed_ms = result.exposed_ms,
                    .data_wait_ms = result.data_wait_ms,
-                   .mem_bytes = program_->allocated_bytes(),
+                   .mem_bytes = program_.allocated_bytes(),
                    .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
-                   .saved = saver_->ready(),
+                   .saved = saver_.ready(),
                    .corrupt = !result.corrupt.empty()});
     log_.step(step_metrics(step_, setup_.global_batch, result, reports));
     if (std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.corrupt; }))
       tell_corrupt(log_, ranks_, step_, "train", result.corrupt);
     if (trace_)
-      if (const auto path = trace_->after(step_, *program_, files_, folder_.traces())) log_.say("trace: " + *path);
+      if (const auto path = trace_->after(step_, program_, files_, folder_.traces())) log_.say("trace: " + *path);
     if (std::all_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.saved; })) finish_save();
     return std::any_of(reports.begin(), reports.end(), [](const StepReport& r) { return r.stop; });
   }
@@ -237,15 +186,15 @@ class Trainer {
   bool due(int64_t every, int64_t last) const { return every > 0 && (step_ % every == 0 || step_ == last); }
 
   void after_step(int64_t last, bool stop) {
-    if (validation_ && due(config_.validation().every_steps(), last)) validate();
-    if (program_options_.sampling && due(config_.sample().every_steps(), last)) sample();
+    if (parts_.validation() && due(config_.validation().every_steps(), last)) validate();
+    if (parts_.sampling() && due(config_.sample().every_steps(), last)) sample();
     if (!stop && step_ != last && !due(config_.checkpoint().every_steps(), last)) return;
     save();
     if (stop || step_ == last) finish_save();
   }
 
   void validate() {
-    const ValidationResult result = validation_->run(*program_, ranks_);
+    const ValidationResult result = parts_.validation()->run(program_, ranks_);
     if (ranks_.any("corrupt images", !result.corrupt.empty()))
       tell_corrupt(log_, ranks_, step_, "validation", result.corrupt);
     log_.event("validation", step_, {{"loss", result.loss}, {"images", result.images}, {"bins", result.bins}});
@@ -254,8 +203,8 @@ class Trainer {
 
   void sample() {
     const std::string name = RunFolder::sample(step_);
-    const int64_t images = write_sample_grid(folder_.path + "/" + name, config_.sample().num(), *program_, setup_,
-                                             *program_options_.sampling, program_options_.sampling_plan, ranks_);
+    const int64_t images = write_sample_grid(folder_.path + "/" + name, config_.sample().num(), program_, setup_,
+                                             *parts_.sampling(), parts_.sampling_plan(), ranks_);
     if (images > 0) log_.event("sample", step_, {{"path", name}, {"images", images}});
   }
 
@@ -268,11 +217,11 @@ class Trainer {
                  .ranks = ranks_.size(),
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
                  .run_nonce = nonce_,
-                 .data_fingerprint = train_data_->fingerprint()};
-    set_device_kind(run, *device_);
+                 .data_fingerprint = data_.fingerprint()};
+    set_device_kind(run, parts_.device());
     finish_save();
-    run.resume_loss_bits = proof_->loss_bits(step_);
-    ranks_.together("save", [&] { saver_->save(run, proof_->last_ms()); });
+    run.resume_loss_bits = proof_.loss_bits(step_);
+    ranks_.together("save", [&] { saver_.save(run, proof_.last_ms()); });
     saving_ = true;
   }
 
@@ -280,7 +229,7 @@ class Trainer {
   void finish_save() {
     if (!std::exchange(saving_, false)) return;
     ranks_.together("save", [&] {
-      if (const std::optional<FinishedSave> save = saver_->finish()) log_.save(*save);
+      if (const std::optional<FinishedSave> save = saver_.finish()) log_.save(*save);
     });
   }
 
@@ -288,20 +237,15 @@ class Trainer {
   TrainOptions options_;
   Ranks ranks_;
   RunLog log_;
-  std::unique_ptr<Device> device_;  // outlives the communicators of the set-up's mesh, which use its streams
-  int sharers_ = 1;                 // ranks on the device
-  RunSetup setup_;
+  RunParts parts_;
+  const RunSetup& setup_;
+  const Dataset& data_;
+  Program& program_;
   RunFolder folder_;
-  std::unique_ptr<Dataset> train_data_, validation_data_;
-  Pool pool_;
-  std::unique_ptr<Watchdog> watchdog_;
-  RunProgramOptions program_options_;
-  std::optional<Validation> validation_;
-  std::optional<Program> program_;
   PosixFiles files_;
-  std::optional<Saver> saver_;
+  Saver saver_;
+  ResumeProof proof_;
   std::optional<StepTrace> trace_;
-  std::optional<ResumeProof> proof_;
   std::string nonce_;
   bool saving_ = false;  // a save was started and not yet told
   int64_t step_ = 0;

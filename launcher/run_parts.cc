@@ -1,0 +1,79 @@
+#include "launcher/run_parts.h"
+
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "launcher/agreement.h"
+#include "launcher/hang.h"
+#include "launcher/memory_check.h"
+#include "launcher/run_data.h"
+#include "launcher/run_device.h"
+
+namespace shardit {
+
+RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& ranks, RunLog& log)
+    : config_(config),
+      options_(options),
+      ranks_(ranks),
+      log_(log),
+      setup_(join()),
+      pool_(options.threads),
+      watchdog_(end_hangs(ranks.world(), config.parallel().watchdog_s())) {
+  open_devices();
+  std::optional<CompiledProgram> compiled;
+  ranks_.together("set-up", [&] {
+    open_data();
+    compiled = compile();
+  });
+  check_same_data(ranks_, "training", data_->fingerprint());
+  if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
+  check_same_collectives(ranks_, *compiled);
+  ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
+}
+
+RunParts::~RunParts() = default;
+
+RunSetup RunParts::join() {
+  check_same_start(ranks_, config_, options_);
+  const auto replicas = static_cast<int>(config_.parallel().replicate_group());
+  ranks_.together("ranks", [&] { plan_mesh(ranks_.size(), ranks_.rank(), replicas); });
+  const Mesh mesh = make_mesh(ranks_.world(), replicas);
+  RunSetup setup;
+  ranks_.together("ranks", [&] { setup = make_setup(config_, mesh); });
+  return setup;
+}
+
+void RunParts::open_devices() {
+  RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), ""}
+                                          : open_device(RunConfig::Device_Name(config_.device()), ranks_);
+  device_ = std::move(opened.device);
+  sharers_ = opened.sharers;
+  if (!opened.note.empty()) log_.say(opened.note);
+  connect_devices(ranks_, setup_.sharding.mesh, *device_);
+}
+
+void RunParts::open_data() {
+  data_ = open_training_data(config_);
+  compiled_for_ = run_program_options(config_, setup_, target_of(*device_, pool_.threads()));
+  if (!compiled_for_.validation_batch) return;
+  validation_data_ = open_validation_data(config_, *data_);
+  validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
+                      *compiled_for_.validation_batch, on_corrupt(config_));
+}
+
+CompiledProgram RunParts::compile() {
+  REQUIRE(!compiled_for_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
+          "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
+              std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
+  const Target target = target_of(*device_, pool_.threads());
+  CompiledProgram compiled = compile_run(setup_, compiled_for_, target);
+  check_memory(config_, compiled.memory,
+               {.mesh = setup_.sharding.mesh,
+                .local_ranks = ranks_.world().local_size(),
+                .target = target,
+                .device_free_bytes = device_->free_bytes() / sharers_});
+  return compiled;
+}
+
+}  // namespace shardit
