@@ -38,11 +38,7 @@ Tiling linear_tiling(const NodeTypes& n) {
 }
 
 void product_cpu(const KernelArgs& k) {
-  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
-  const void* bias = k.in.size() > 2 ? k.in[2].data : nullptr;
-  k.pool->run(product.tiles(), [&](int64_t t, int thread) {
-    product.run(t, k.in[0].data, k.in[1].data, bias, k.out[0].data, scratch_of(k, product, thread));
-  });
+  multiply(k, k.in.size() > 2 ? k.in[2].data : nullptr, k.out[0].data, [](const MatrixTile&) {});
 }
 
 Cost product_cost(const NodeTypes& n) { return {.matmul_flops = linear_flops(n), .bytes = streamed(n)}; }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/op_card.h"
-#include "ops/onednn.h"
+#include "ops/tiled_product.h"
 
 namespace shardit {
 
@@ -29,12 +29,12 @@ template <Tiling (*kTiling)(const NodeTypes&)> std::unique_ptr<Prepared> prepare
 }
 template <Tiling (*kTiling)(const NodeTypes&)> int64_t tiles_workspace(const NodeTypes& n, int threads) {
   const Tiling t = kTiling(n);
-  return threads * TiledProduct(t.product, t.grain).scratch_bytes();
+  return TiledProduct(t.product, t.grain).workspace_bytes(threads);
 }
 
-// The scratch of one pool thread.
-inline std::byte* scratch_of(const KernelArgs& k, const TiledProduct& product, int thread) {
-  return k.workspace + thread * product.scratch_bytes();
+// Computes a card's product of its first two inputs into c; then(tile) follows each tile, on its thread.
+template <typename Then> void multiply(const KernelArgs& k, const void* bias, void* c, const Then& then) {
+  static_cast<const TiledProduct&>(*k.prepared).run(*k.pool, k.in[0].data, k.in[1].data, bias, c, k.workspace, then);
 }
 
 // The weight that a gradient is of.

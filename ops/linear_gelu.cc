@@ -29,12 +29,10 @@ template <typename F> void for_tile_rows(const MatrixTile& t, int64_t columns, F
 }
 
 void linear_gelu_cpu(const KernelArgs& k) {
-  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
   const void* bias = k.in.size() > 2 ? k.in[2].data : nullptr;
   visit_real(k.out[1].dtype(), k.out[0].dtype(), [&]<typename Z, typename Y>(Z, Y) {
-    k.pool->run(product.tiles(), [&](int64_t t, int thread) {
-      product.run(t, k.in[0].data, k.in[1].data, bias, k.out[1].data, scratch_of(k, product, thread));
-      for_tile_rows(product.tile(t), product.product().n, [&](int64_t begin, int64_t n) {
+    multiply(k, bias, k.out[1].data, [&](const MatrixTile& tile) {
+      for_tile_rows(tile, k.out[0].type.shape[-1], [&](int64_t begin, int64_t n) {
         const Z* z = k.out[1].as<Z>() + begin;
         Y* y = k.out[0].as<Y>() + begin;
         for (int64_t i = 0; i < n; ++i) y[i] = Y(gelu_of(static_cast<Accum<Z>>(z[i])));
@@ -52,11 +50,9 @@ __attribute__((noinline)) void multiply_by_slope(int64_t n, const Z* __restrict 
 }
 
 void linear_dgrad_gelu_cpu(const KernelArgs& k) {
-  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
   visit_real(k.in[2].dtype(), k.out[0].dtype(), [&]<typename Z, typename D>(Z, D) {
-    k.pool->run(product.tiles(), [&](int64_t t, int thread) {
-      product.run(t, k.in[0].data, k.in[1].data, nullptr, k.out[0].data, scratch_of(k, product, thread));
-      for_tile_rows(product.tile(t), product.product().n, [&](int64_t begin, int64_t n) {
+    multiply(k, nullptr, k.out[0].data, [&](const MatrixTile& tile) {
+      for_tile_rows(tile, k.out[0].type.shape[-1], [&](int64_t begin, int64_t n) {
         multiply_by_slope(n, k.in[2].as<Z>() + begin, k.out[0].as<D>() + begin);
       });
     });

@@ -41,13 +41,10 @@ void sum_columns(const D* dy, int64_t rows, int64_t stride, int64_t columns, DB*
 }
 
 void linear_wgrad_bias_cpu(const KernelArgs& k) {
-  const auto& product = static_cast<const TiledProduct&>(*k.prepared);
-  const int64_t stride = product.product().m, rows = product.product().k;
+  const Product& product = static_cast<const TiledProduct&>(*k.prepared).product();
   visit_real(k.in[0].dtype(), k.out[1].dtype(), [&]<typename D, typename DB>(D, DB) {
-    k.pool->run(product.tiles(), [&](int64_t t, int thread) {
-      product.run(t, k.in[0].data, k.in[1].data, nullptr, k.out[0].data, scratch_of(k, product, thread));
-      const MatrixTile tile = product.tile(t);  // whole rows of dw
-      sum_columns(k.in[0].as<D>() + tile.row, rows, stride, tile.rows, k.out[1].as<DB>() + tile.row);
+    multiply(k, nullptr, k.out[0].data, [&](const MatrixTile& tile) {  // whole rows of dw
+      sum_columns(k.in[0].as<D>() + tile.row, product.k, product.m, tile.rows, k.out[1].as<DB>() + tile.row);
     });
   });
 }

@@ -1,13 +1,9 @@
-// Matrix products by oneDNN, cut into tiles: each tile is one single-threaded library call, made from a pool thread.
-//
-// The cut is a function of the shape alone, so neither the thread count nor the load changes a bit. fp32 and bf16
-// operands go to the library (bf16 is accumulated in fp32; where the processor has no such product, fp32 copies of a
-// tile's operands do); fp64, which only the sweep uses, is a plain loop.
+// One matrix product by oneDNN, on the calling thread: fp32 or bf16 operands, sums in fp32.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
-#include "core/op_card.h"
 #include "ops/product.h"
 
 namespace shardit {
@@ -23,36 +19,26 @@ struct LibraryScope {
   static inline thread_local int depth_ = 0;
 };
 
-// How many rows and columns of c a tile has.
-struct Grain {
-  int64_t rows, columns;
-};
+// Whether its kernels are the ones to take on this processor. They are where it has AVX-512; below that the library has
+// no bf16 product, and in fp32 a slower one than ours (packed_product.h).
+bool library_multiplies_fast();
 
-struct MatrixTile {
-  int64_t row, column, rows, columns;  // of c
-};
-
-class TiledProduct : public Prepared {
+class LibraryProduct {
  public:
-  TiledProduct(const Product& product, Grain grain);  // makes the library's primitives; throws DeviceError
-  ~TiledProduct() override;
+  explicit LibraryProduct(const Product& product);  // throws DeviceError
+  ~LibraryProduct();
 
-  int64_t tiles() const { return row_tiles_ * column_tiles_; }
-  MatrixTile tile(int64_t i) const;
-  int64_t scratch_bytes() const { return scratch_bytes_; }  // that each thread needs
-  const Product& product() const { return product_; }
+  int64_t scratch_bytes() const { return scratch_bytes_; }
 
-  // Computes tile i of c. Pointers are to whole matrices; `scratch` is this thread's. Throws DeviceError.
-  void run(int64_t i, const void* a, const void* b, const void* bias, void* c, std::byte* scratch) const;
+  // `bias` is null where the product has none. Throws DeviceError.
+  void run(const void* a, const void* b, const void* bias, void* c, std::byte* scratch) const;
 
  private:
-  struct Call;
+  struct Primitive;
 
   Product product_;
-  Grain grain_;
-  int64_t row_tiles_, column_tiles_;
+  std::unique_ptr<Primitive> primitive_;
   int64_t scratch_bytes_ = 0;
-  std::unique_ptr<Call> calls_[2][2];  // [the last, smaller row of tiles][the last, smaller column]
 };
 
 }  // namespace shardit

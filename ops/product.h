@@ -28,6 +28,11 @@ struct Product {
   Epilogue epilogue = Epilogue::kNone;
 };
 
+// A part of c.
+struct MatrixTile {
+  int64_t row = 0, column = 0, rows = 0, columns = 0;
+};
+
 // "(8192 x 1152) (1152 x 4608) in bf16", for errors.
 inline std::string text_of(const Product& p) {
   return "(" + std::to_string(p.m) + " x " + std::to_string(p.k) + ") (" + std::to_string(p.k) + " x " +

@@ -239,38 +239,50 @@ template <typename S> inline S largest_lane(const Vector<S>& x) {
   return reduce(x, [](auto a, auto b) { return a > b ? a : b; });
 }
 
-// a0 b0 a1 b1 … of the lower and of the upper halves.
-template <typename S, int first> inline Vector<S> zip_half(const Vector<S>& a, const Vector<S>& b) {
-  return Vector<S>::of_registers([&](int i) {
-    const int at = first + i;
-    return at % 2 == 0 ? zip_register<S, false>(a.part[at / 2], b.part[at / 2])
-                       : zip_register<S, true>(a.part[at / 2], b.part[at / 2]);
-  });
-}
-template <typename S> inline Vector<S> zip_low(const Vector<S>& a, const Vector<S>& b) { return zip_half<S, 0>(a, b); }
-template <typename S> inline Vector<S> zip_high(const Vector<S>& a, const Vector<S>& b) {
-  return zip_half<S, kRegistersOfVector>(a, b);
-}
-
-// Lane j of row i becomes lane i of row j, of as many rows as a vector has lanes; bf16 is widened.
-template <typename S, typename T>
-inline void transpose_square(const T* from, int64_t from_stride, S* to, int64_t to_stride) {
-  constexpr int kLanes = kVectorLanes<S>;
-  Vector<S> x[kLanes], y[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) x[i] = load(from + i * from_stride);
+// Of R rows, R a power of two: lane j of row i becomes lane j * R + i of all rows together.
+template <typename S, int R> [[gnu::always_inline]] inline void interleave_rows(Register<S> (&x)[R]) {
+  Register<S> y[R];
 #pragma GCC unroll 4
-  for (int stage = 1; stage < kLanes; stage *= 2) {  // log2(lanes) perfect shuffles of the rows
+  for (int stage = 1; stage < R; stage *= 2) {  // log2(R) perfect shuffles of the rows
 #pragma GCC unroll 8
-    for (int i = 0; i < kLanes / 2; ++i) {
-      y[2 * i] = zip_low(x[i], x[i + kLanes / 2]);
-      y[2 * i + 1] = zip_high(x[i], x[i + kLanes / 2]);
+    for (int i = 0; i < R / 2; ++i) {
+      y[2 * i] = zip_register<S, false>(x[i], x[i + R / 2]);
+      y[2 * i + 1] = zip_register<S, true>(x[i], x[i + R / 2]);
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) x[i] = y[i];
+    for (int i = 0; i < R; ++i) x[i] = y[i];
   }
+}
+
+// R rows of a register's lanes, lane by lane: to[j * R + i] = lane j of row i; bf16 is widened.
+template <int R, typename S, typename T> inline void interleave_registers(const T* from, int64_t from_stride, S* to) {
+  Register<S> x[R];
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) store(to + i * to_stride, x[i]);
+  for (int i = 0; i < R; ++i) x[i] = load_register<S>(from + i * from_stride);
+  interleave_rows<S>(x);
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) store_register(to + i * kRegisterLanes<S>, x[i]);
+}
+
+// Lane j of row i becomes lane i of row j, of as many rows as a register has lanes; bf16 is widened.
+template <typename S, typename T>
+inline void transpose_registers(const T* from, int64_t from_stride, S* to, int64_t to_stride) {
+  constexpr int kLanes = kRegisterLanes<S>;
+  Register<S> x[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) x[i] = load_register<S>(from + i * from_stride);
+  interleave_rows<S>(x);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) store_register(to + i * to_stride, x[i]);
+}
+
+// The same of as many rows as a vector has lanes.
+template <typename S, typename T>
+inline void transpose_square(const T* from, int64_t from_stride, S* to, int64_t to_stride) {
+  constexpr int kLanes = kRegisterLanes<S>;
+  for (int r = 0; r < kVectorLanes<S>; r += kLanes)
+    for (int c = 0; c < kVectorLanes<S>; c += kLanes)
+      transpose_registers(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
 }
 
 }  // namespace shardit

@@ -88,20 +88,21 @@ TEST(Vector, KeepsTheLanesThatAreAskedFor) {
   }
 }
 
-template <typename S> void expect_zipped_halves() {
-  constexpr int kLanes = kVectorLanes<S>;
-  S a[kLanes], b[kLanes];
-  for (int l = 0; l < kLanes; ++l) a[l] = static_cast<S>(l), b[l] = static_cast<S>(100 + l);
-  const Vector<S> low = zip_low(load(a), load(b)), high = zip_high(load(a), load(b));
-  for (int l = 0; l < kLanes; ++l) {
-    EXPECT_EQ(low[l], (l % 2 ? b : a)[l / 2]);
-    EXPECT_EQ(high[l], (l % 2 ? b : a)[kLanes / 2 + l / 2]);
-  }
+template <typename S, typename T> void expect_transposed() {
+  constexpr int kLanes = kVectorLanes<S>, kStride = kLanes + 3;
+  T from[kLanes * kStride];
+  S to[kLanes * kStride] = {};
+  for (int i = 0; i < kLanes * kStride; ++i) from[i] = T(static_cast<float>(i % 211));
+  transpose_square(from, kStride, to, kStride);
+  for (int r = 0; r < kLanes; ++r)
+    for (int c = 0; c < kStride; ++c)
+      EXPECT_EQ(to[r * kStride + c], c < kLanes ? static_cast<S>(from[c * kStride + r]) : S(0)) << r << ", " << c;
 }
 
-TEST(Vector, ZipsHalves) {
-  expect_zipped_halves<float>();
-  expect_zipped_halves<double>();
+TEST(Vector, TransposesSquares) {
+  expect_transposed<float, float>();
+  expect_transposed<float, BF16>();
+  expect_transposed<double, double>();
 }
 
 TEST(Math, LogIsGoodToSinglePrecision) {

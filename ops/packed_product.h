@@ -1,0 +1,36 @@
+// Matrix products by a kernel of our own, for processors on which the library's is slow or lacks an element type.
+//
+// b is packed once, into panels as wide as the kernel's sums, which all tiles share; a tile packs its rows of a.
+// Packing widens bf16 and makes every layout one, so the kernel reads whole cache lines in their order. An element of c
+// is one chain of fused multiply-adds along k, from zero, plus the bias, rounded once: its bits depend on neither the
+// cut nor the other elements, nor on the width of the machine's vectors.
+#pragma once
+
+#include <cstddef>
+
+#include "ops/product.h"
+
+namespace shardit {
+
+class PackedProduct {
+ public:
+  // Tiles have at most the extents of `largest`, and begin at multiples of panel_columns().
+  PackedProduct(const Product& product, const MatrixTile& largest);
+
+  static int64_t panel_columns(DType dtype);  // of operands
+  int64_t shared_bytes() const;               // the panels
+  int64_t scratch_bytes() const;              // of each thread
+
+  // Packs part i of b, 0 <= i < packs(). All must be packed before a tile runs.
+  int64_t packs() const;
+  void pack(int64_t i, const void* b, std::byte* shared) const;
+  // Computes a tile of c. Pointers are to whole matrices.
+  void run(const MatrixTile& tile, const void* a, const std::byte* shared, const void* bias, void* c,
+           std::byte* scratch) const;
+
+ private:
+  Product product_;
+  MatrixTile largest_;
+};
+
+}  // namespace shardit
