@@ -6,6 +6,7 @@
 #include <new>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
 #include "dist/launch_environment.h"
@@ -85,6 +86,13 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   return full_name(command) + ": " + error.what() + "; see " + full_name(command) + " --help";
 }
 
+void tell_mistake(const std::string& message, std::ostream& err) {
+  if (speaks_for_job())
+    print_error(message, err);
+  else
+    std::this_thread::sleep_for(kFirstSpeaks);
+}
+
 void configure(CLI::App& app) {
   app.name("shardit");
   app.require_subcommand(1);
@@ -112,10 +120,7 @@ int run_handler(const Handler& body, std::ostream& err) {
   try {
     return body();
   } catch (const UserError& error) {
-    if (rank_from_environment() == 0)
-      print_error(error.what(), err);
-    else
-      std::this_thread::sleep_for(kFirstSpeaks);
+    tell_mistake(error.what(), err);
     return error.exit_code;
   } catch (const Error& error) {
     print_error(error.what(), err);
@@ -129,6 +134,10 @@ int run_handler(const Handler& body, std::ostream& err) {
   }
 }
 
+Handler by_first_rank(Handler body) {
+  return [body = std::move(body)] { return speaks_for_job() ? body() : 0; };
+}
+
 int run_command_line(std::vector<std::string> arguments, const std::vector<AddCommand>& commands, std::ostream& out,
                      std::ostream& err) {
   CLI::App app("Trains diffusion transformers, on one CPU or many GPUs.");
@@ -139,13 +148,10 @@ int run_command_line(std::vector<std::string> arguments, const std::vector<AddCo
   try {
     app.parse(arguments);
   } catch (const CLI::Success& help) {
-    app.exit(help, out, err);
+    if (speaks_for_job()) app.exit(help, out, err);
     return 0;
   } catch (const CLI::ParseError& error) {
-    if (rank_from_environment() == 0)
-      print_error(describe(app, error), err);
-    else
-      std::this_thread::sleep_for(kFirstSpeaks);
+    tell_mistake(describe(app, error), err);
     return kUserMistake;
   }
   return run_handler(chosen, err);

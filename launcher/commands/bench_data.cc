@@ -71,7 +71,7 @@ void add_bench_data(CLI::App& bench, Handler& chosen) {
       ->capture_default_str()
       ->check(CLI::Range(0.01, 3600.0));
   add_json_flag(command, flags->json);
-  command->callback([flags, &chosen] { chosen = [flags] { return bench_data(*flags); }; });
+  command->callback([flags, &chosen] { chosen = by_first_rank([flags] { return bench_data(*flags); }); });
 }
 
 }  // namespace shardit

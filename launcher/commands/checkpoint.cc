@@ -129,7 +129,7 @@ using Body = int (*)(const Flags&);
 CLI::App* add(CLI::App* parent, Handler& chosen, std::shared_ptr<Flags> flags, const std::string& name,
               const std::string& description, Body body) {
   CLI::App* command = parent->add_subcommand(name, description);
-  command->callback([flags, body, &chosen] { chosen = [flags, body] { return body(*flags); }; });
+  command->callback([flags, body, &chosen] { chosen = by_first_rank([flags, body] { return body(*flags); }); });
   return command;
 }
 

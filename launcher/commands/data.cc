@@ -78,7 +78,7 @@ CLI::App* add(CLI::App* parent, Handler& chosen, std::shared_ptr<Flags> flags, c
   command->add_option("PATH", flags->path, "A folder, or an uncompressed tar")->required();
   command->add_option("--split", flags->split, "The folder in it; . for all")->capture_default_str();
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->callback([flags, body, &chosen] { chosen = [flags, body] { return body(*flags); }; });
+  command->callback([flags, body, &chosen] { chosen = by_first_rank([flags, body] { return body(*flags); }); });
   return command;
 }
 

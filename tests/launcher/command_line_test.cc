@@ -104,10 +104,12 @@ TEST(CommandLine, AnErrorIsAtMostThreeLines) {
 
 TEST(CommandLine, RanksSayWhoTheyAreAndSharedMistakesAreSaidOnce) {
   setenv("OMPI_COMM_WORLD_RANK", "3", 1);
+  setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   const Outcome disk = run_body([]() -> int { throw IoError("disk"); });
   const Outcome user = run_body([]() -> int { throw UserError("config"); });
   const Outcome flag = run({"work", "--step"});
   unsetenv("OMPI_COMM_WORLD_RANK");
+  unsetenv("OMPI_COMM_WORLD_SIZE");
   EXPECT_EQ(disk.err, "shardit, rank 3: disk\n");
   EXPECT_EQ(user.err + flag.err, "");
   EXPECT_EQ(user.code, 2);
