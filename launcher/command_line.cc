@@ -1,6 +1,5 @@
 #include "launcher/command_line.h"
 
-#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <new>
@@ -11,6 +10,7 @@
 #include "core/error.h"
 #include "dist/launch_environment.h"
 #include "launcher/nearest.h"
+#include "launcher/strict_flags.h"
 
 namespace shardit {
 namespace {
@@ -144,9 +144,8 @@ int run_command_line(std::vector<std::string> arguments, const std::vector<AddCo
   configure(app);
   Handler chosen;
   for (AddCommand add : commands) add(app, chosen);
-  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
-    app.parse(arguments);
+    parse_strictly(app, std::move(arguments));
   } catch (const CLI::Success& help) {
     if (speaks_for_job()) app.exit(help, out, err);
     return 0;

@@ -140,6 +140,31 @@ TEST(BadFlag, IsNamedWithTheNearestRealOne) {
   EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "x"}), 2, {"--ranks"}));
 }
 
+TEST(Flag, MayStandBeforeTheConfigAndTakesOneValue) {
+  for (const Words& words : std::vector<Words>{{"plan", "--set", "seed=1", tiny_config(), "--set", "steps=9", "--json"},
+                                               {"plan", "--ranks", "2,3", tiny_config(), "--json"},
+                                               {"plan", "--ranks=2", "--ranks", "3", tiny_config(), "--json"}})
+    EXPECT_TRUE(succeeds(run(words)));
+}
+
+TEST(BadFlag, ANumberThatIsNoneSaysWhatIsExpected) {
+  for (const std::string value : {"x", "0", "-3", "99999999999999999999", "0x"})
+    EXPECT_TRUE(fails(run({"train", tiny_config(), "--steps", value}), 2,
+                      {"shardit train: --steps: got '" + value + "', expected a whole number above 0; see "}));
+  EXPECT_TRUE(fails(run({"checkpoint", "diff", "a", "b", "--tolerance", "nan"}), 2, {"expected a number, 0 or more"}));
+  EXPECT_TRUE(fails(run({"launch", "--", "mpirun", "-np", "2", "shardit", "train", tiny_config(), "--steps", "0"}), 2,
+                    {"--steps: got '0', expected a whole number above 0"}));
+}
+
+TEST(BadFlag, AFlagIsNeverTakenForTheValueOfAnother) {
+  EXPECT_TRUE(
+      fails(run({"train", tiny_config(), "--run-dir=", "--override-arithmetic"}), 2, {"--run-dir= has no value"}));
+  EXPECT_TRUE(fails(run({"train", tiny_config(), "--run-dir", "--override-arithmetic"}), 2,
+                    {"--run-dir: got --override-arithmetic, which is a flag"}));
+  for (const char* flag : {"--run-dir", "--stop-after", "--trace-steps", "--dump-graph", "--device", "--set"})
+    EXPECT_TRUE(fails(run({"train", tiny_config(), flag, ""}), 2, {flag, "got an empty value"}));
+}
+
 TEST(BadFlag, ANumberOfThreadsThatIsNoneIsRefused) {
   for (const std::string threads : {"0", "-2", "two", "1e9"}) {
     const Ran ran = run({"plan", tiny_config()}, {.environment = {{"OMP_NUM_THREADS", threads}}});
