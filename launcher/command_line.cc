@@ -74,13 +74,23 @@ std::string describe_leftover(const CLI::App& command, const std::string& word) 
   return message + ": see " + where + " --help";
 }
 
+// The first word that no command, flag or argument took; "" if there is none.
+std::string leftover(const CLI::App& app) {
+  for (const auto& words : {deepest(app).remaining(), app.remaining(true)})
+    for (const std::string& word : words)
+      if (word != "--") return word;
+  return "";
+}
+
+// Asked for the help of a command that is not there, CLI11 gives that of the one above it.
+bool names_unknown_command(const CLI::App& app) {
+  return !commands_of(deepest(app)).empty() && !leftover(app).empty() && leftover(app)[0] != '-';
+}
+
 // CLI11's words for a mistake in the line, or ours where we know a likely fix.
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = deepest(app);
-  for (const std::string& word : command.remaining())
-    if (word != "--") return describe_leftover(command, word);
-  for (const std::string& word : app.remaining(true))
-    if (word != "--") return describe_leftover(command, word);
+  if (const std::string word = leftover(app); !word.empty()) return describe_leftover(command, word);
   if (!commands_of(command).empty())
     return "'" + full_name(command) + "' needs a command: " + join_words(commands_of(command)) + "; see --help";
   return full_name(command) + ": " + error.what() + "; see " + full_name(command) + " --help";
@@ -99,7 +109,6 @@ void configure(CLI::App& app) {
   app.fallthrough(false);
   app.get_formatter()->column_width(36);
   app.option_defaults()->always_capture_default();
-  app.set_help_all_flag("--help-all", "Print the help of every command, and exit");
   app.footer(
       "Exit codes: 0 done, 1 a comparison is false, 2 your mistake, 3 device or communication, 4 disk or corrupt "
       "data,\n"
@@ -147,6 +156,10 @@ int run_command_line(std::vector<std::string> arguments, const std::vector<AddCo
   try {
     parse_strictly(app, std::move(arguments));
   } catch (const CLI::Success& help) {
+    if (names_unknown_command(app)) {
+      tell_mistake(describe(app, help), err);
+      return kUserMistake;
+    }
     if (speaks_for_job()) app.exit(help, out, err);
     return 0;
   } catch (const CLI::ParseError& error) {

@@ -165,6 +165,11 @@ TEST(BadFlag, AFlagIsNeverTakenForTheValueOfAnother) {
     EXPECT_TRUE(fails(run({"train", tiny_config(), flag, ""}), 2, {flag, "got an empty value"}));
 }
 
+TEST(BadFlag, TheHelpOfACommandThatIsNotThereIsAMistakeToo) {
+  EXPECT_TRUE(fails(run({"trian", "--help"}), 2, {"unknown command 'shardit trian'", "did you mean train?"}));
+  EXPECT_TRUE(fails(run({"checkpoint", "dif", "--help"}), 2, {"did you mean diff?"}));
+}
+
 TEST(BadFlag, ANumberOfThreadsThatIsNoneIsRefused) {
   for (const std::string threads : {"0", "-2", "two", "1e9"}) {
     const Ran ran = run({"plan", tiny_config()}, {.environment = {{"OMP_NUM_THREADS", threads}}});
