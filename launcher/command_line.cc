@@ -1,6 +1,10 @@
 #include "launcher/command_line.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstdio>
 #include <iostream>
 #include <new>
 #include <sstream>
@@ -103,6 +107,16 @@ void tell_mistake(const std::string& message, std::ostream& err) {
     std::this_thread::sleep_for(kFirstSpeaks);
 }
 
+// What such a command prints is its result: a full disk must not pass for success. A reader that went away, as `head`
+// does, has what it wants.
+void finish_output() {
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  const bool reader_left = poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+  if (!written && !reader_left) throw IoError("standard output takes no more: the result is not complete; free space");
+}
+
 void configure(CLI::App& app) {
   app.name("shardit");
   app.require_subcommand(1);
@@ -144,7 +158,12 @@ int run_handler(const Handler& body, std::ostream& err) {
 }
 
 Handler by_first_rank(Handler body) {
-  return [body = std::move(body)] { return speaks_for_job() ? body() : 0; };
+  return [body = std::move(body)] {
+    if (!speaks_for_job()) return 0;
+    const int code = body();
+    finish_output();
+    return code;
+  };
 }
 
 int run_command_line(std::vector<std::string> arguments, const std::vector<AddCommand>& commands, std::ostream& out,

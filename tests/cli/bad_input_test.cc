@@ -170,6 +170,13 @@ TEST(BadFlag, TheHelpOfACommandThatIsNotThereIsAMistakeToo) {
   EXPECT_TRUE(fails(run({"checkpoint", "dif", "--help"}), 2, {"did you mean diff?"}));
 }
 
+TEST(BadPlace, AResultThatCannotBePrintedIsAnIoError) {
+  const Surroundings full{.wrapper = {"sh", "-c", "exec \"$@\" >/dev/full", "sh"}};
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--json"}, full), 4, {"standard output", "not complete"}));
+  const Surroundings head{.wrapper = {"sh", "-c", "{ sleep 0.3; \"$@\"; } | true", "sh"}};
+  EXPECT_TRUE(succeeds(run({"plan", tiny_config(), "--json"}, head))) << "a reader may leave";
+}
+
 TEST(BadFlag, ANumberOfThreadsThatIsNoneIsRefused) {
   for (const std::string threads : {"0", "-2", "two", "1e9"}) {
     const Ran ran = run({"plan", tiny_config()}, {.environment = {{"OMP_NUM_THREADS", threads}}});
