@@ -37,9 +37,10 @@ void make_run_dir(const std::string& path) {
 int inspect(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
-  std::cout << (f.digest ? digest_line(checkpoint)
-                : f.json ? describe_json(checkpoint)
-                         : describe_text(checkpoint, f.tensors));
+  if (f.json)
+    std::cout << (f.digest ? digest_json(checkpoint) : describe_json(checkpoint));
+  else
+    std::cout << (f.digest ? digest_line(checkpoint) : describe_text(checkpoint, f.tensors));
   return 0;
 }
 
