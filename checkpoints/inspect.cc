@@ -146,6 +146,10 @@ std::string describe_json(const Checkpoint& checkpoint) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+std::string digest_json(const Checkpoint& checkpoint) {
+  return Json{{"digest", checkpoint.manifest.root.hex()}}.dump() + "\n";
+}
+
 std::string digest_line(const Checkpoint& checkpoint) { return "digest " + checkpoint.manifest.root.hex() + "\n"; }
 
 }  // namespace shardit

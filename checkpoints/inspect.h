@@ -13,6 +13,7 @@ namespace shardit {
 std::string describe_text(const Checkpoint& checkpoint, bool with_tensors);
 std::string describe_json(const Checkpoint& checkpoint);  // one object, tensors and shard map included
 std::string digest_line(const Checkpoint& checkpoint);    // "digest <hex>"
+std::string digest_json(const Checkpoint& checkpoint);    // {"digest": "<hex>"}
 
 struct TensorDifference {
   enum Kind { kEqual, kDiffers, kOnlyInA, kOnlyInB, kAnotherType } kind = kEqual;

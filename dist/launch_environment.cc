@@ -27,6 +27,8 @@ bool started_by_launcher() {
          (first_of({"SLURM_PROCID"}).has_value() && processes_from_environment().value_or(1) > 1);
 }
 
+bool speaks_for_job() { return !started_by_launcher() || rank_from_environment() == 0; }
+
 bool started_by_openmpi() { return first_of({"OMPI_COMM_WORLD_SIZE"}).has_value(); }
 
 }  // namespace shardit

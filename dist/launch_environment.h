@@ -15,6 +15,10 @@ std::optional<int> processes_from_environment();
 // mpirun or srun started this process as part of an MPI job, even if of one process. torchrun does not: it has no MPI.
 bool started_by_launcher();
 
+// Whether this process speaks for its job: rank 0, or one that neither mpirun nor srun started, whatever rank another
+// launcher's variables (torchrun's, in the shell of a pod too) give it.
+bool speaks_for_job();
+
 // Open MPI's mpirun started it, which ends the job when a process ends with another code than 0.
 bool started_by_openmpi();
 

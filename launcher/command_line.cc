@@ -1,15 +1,20 @@
 #include "launcher/command_line.h"
 
-#include <algorithm>
+#include <poll.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstdio>
 #include <iostream>
 #include <new>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
 #include "dist/launch_environment.h"
 #include "launcher/nearest.h"
+#include "launcher/strict_flags.h"
 
 namespace shardit {
 namespace {
@@ -73,16 +78,43 @@ std::string describe_leftover(const CLI::App& command, const std::string& word) 
   return message + ": see " + where + " --help";
 }
 
+// The first word that no command, flag or argument took; "" if there is none.
+std::string leftover(const CLI::App& app) {
+  for (const auto& words : {deepest(app).remaining(), app.remaining(true)})
+    for (const std::string& word : words)
+      if (word != "--") return word;
+  return "";
+}
+
+// Asked for the help of a command that is not there, CLI11 gives that of the one above it.
+bool names_unknown_command(const CLI::App& app) {
+  return !commands_of(deepest(app)).empty() && !leftover(app).empty() && leftover(app)[0] != '-';
+}
+
 // CLI11's words for a mistake in the line, or ours where we know a likely fix.
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = deepest(app);
-  for (const std::string& word : command.remaining())
-    if (word != "--") return describe_leftover(command, word);
-  for (const std::string& word : app.remaining(true))
-    if (word != "--") return describe_leftover(command, word);
+  if (const std::string word = leftover(app); !word.empty()) return describe_leftover(command, word);
   if (!commands_of(command).empty())
     return "'" + full_name(command) + "' needs a command: " + join_words(commands_of(command)) + "; see --help";
   return full_name(command) + ": " + error.what() + "; see " + full_name(command) + " --help";
+}
+
+void tell_mistake(const std::string& message, std::ostream& err) {
+  if (speaks_for_job())
+    print_error(message, err);
+  else
+    std::this_thread::sleep_for(kFirstSpeaks);
+}
+
+// What such a command prints is its result: a full disk must not pass for success. A reader that went away, as `head`
+// does, has what it wants.
+void finish_output() {
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  const bool reader_left = poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+  if (!written && !reader_left) throw IoError("standard output takes no more: the result is not complete; free space");
 }
 
 void configure(CLI::App& app) {
@@ -91,7 +123,6 @@ void configure(CLI::App& app) {
   app.fallthrough(false);
   app.get_formatter()->column_width(36);
   app.option_defaults()->always_capture_default();
-  app.set_help_all_flag("--help-all", "Print the help of every command, and exit");
   app.footer(
       "Exit codes: 0 done, 1 a comparison is false, 2 your mistake, 3 device or communication, 4 disk or corrupt "
       "data,\n"
@@ -112,10 +143,7 @@ int run_handler(const Handler& body, std::ostream& err) {
   try {
     return body();
   } catch (const UserError& error) {
-    if (rank_from_environment() == 0)
-      print_error(error.what(), err);
-    else
-      std::this_thread::sleep_for(kFirstSpeaks);
+    tell_mistake(error.what(), err);
     return error.exit_code;
   } catch (const Error& error) {
     print_error(error.what(), err);
@@ -129,23 +157,32 @@ int run_handler(const Handler& body, std::ostream& err) {
   }
 }
 
+Handler by_first_rank(Handler body) {
+  return [body = std::move(body)] {
+    if (!speaks_for_job()) return 0;
+    const int code = body();
+    finish_output();
+    return code;
+  };
+}
+
 int run_command_line(std::vector<std::string> arguments, const std::vector<AddCommand>& commands, std::ostream& out,
                      std::ostream& err) {
   CLI::App app("Trains diffusion transformers, on one CPU or many GPUs.");
   configure(app);
   Handler chosen;
   for (AddCommand add : commands) add(app, chosen);
-  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
-    app.parse(arguments);
+    parse_strictly(app, std::move(arguments));
   } catch (const CLI::Success& help) {
-    app.exit(help, out, err);
+    if (names_unknown_command(app)) {
+      tell_mistake(describe(app, help), err);
+      return kUserMistake;
+    }
+    if (speaks_for_job()) app.exit(help, out, err);
     return 0;
   } catch (const CLI::ParseError& error) {
-    if (rank_from_environment() == 0)
-      print_error(describe(app, error), err);
-    else
-      std::this_thread::sleep_for(kFirstSpeaks);
+    tell_mistake(describe(app, error), err);
     return kUserMistake;
   }
   return run_handler(chosen, err);

@@ -32,4 +32,7 @@ void print_error(const std::string& message, std::ostream& err);
 // Runs `body` and turns what it throws into a message and an exit code (core/error.h).
 int run_handler(const Handler& body, std::ostream& err);
 
+// Of a command that one process does alone: under mpirun and srun rank 0 does it, the others are done at once.
+Handler by_first_rank(Handler body);
+
 }  // namespace shardit

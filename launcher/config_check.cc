@@ -68,7 +68,9 @@ const std::vector<Bound>& bounds() {
       {"0, 1, 2 or 3", [](double x) { return x >= 0 && x <= 3; }, {"parallel.zero_stage"}},
       {"finite", [](double) { return true; }, {"diffusion.p_mean"}},
       // Sizes beyond these are typing mistakes, and their products would not fit 64 bits.
-      {"at most 2147483648", [](double x) { return x <= 0x1p31; }, {"steps", "global_batch_size", "data.images"}},
+      {"at most 2147483648",
+       [](double x) { return x <= 0x1p31; },
+       {"steps", "global_batch_size", "data.images", "sample.num", "validation.images"}},
       {"at most 1048575",  // sampler steps: the noise of an image has 2^20 numbers
        [](double x) { return x < 0x1p20; },
        {"micro_batch_size", "model.input_size", "model.in_channels", "model.patch_size", "model.hidden_size",

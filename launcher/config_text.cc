@@ -128,7 +128,8 @@ void set_value(Message& message, const FieldDescriptor& field, const std::string
   FirstError error;
   TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);
-  REQUIRE(parser.ParseFieldValueFromString(value, &field, &message),
+  const bool parsed = parser.ParseFieldValueFromString(value, &field, &message);
+  REQUIRE(parsed && error.message.empty(),  // a string without its last quote is both parsed and an error
           "--set " + set + ": expected " + expected_value(field) + ", got '" + value + "'");
 }
 

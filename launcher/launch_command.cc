@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "launcher/config.h"
 #include "launcher/run_setup.h"
+#include "launcher/strict_flags.h"
 
 namespace shardit {
 namespace {
@@ -27,9 +28,8 @@ TrainFlags read_train_flags(std::vector<std::string> words) {
   TrainFlags flags;
   CLI::App app;
   add_train_flags(app, flags);
-  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
   try {
-    app.parse(words);
+    parse_strictly(app, std::move(words));
   } catch (const CLI::ParseError& error) {
     throw UserError(std::string("launch: the command's train: ") + error.what() + "; see shardit train --help");
   }

@@ -50,7 +50,7 @@ RunRecord read_run(const std::string& run_dir) {
   const RunFolder folder{run_dir};
   REQUIRE(fs::is_directory(run_dir),
           "run directory '" + run_dir + "' does not exist: give the folder of a run, as in runs/demo");
-  REQUIRE(fs::exists(folder.metrics()), "'" + run_dir + "' is not a run directory: it holds no metrics.jsonl");
+  REQUIRE(fs::is_regular_file(folder.metrics()), "'" + run_dir + "' is not a run directory: it holds no metrics.jsonl");
   RunRecord run;
   run.name = fs::weakly_canonical(run_dir).filename().string();
   run.metrics = read_metrics(folder.metrics());

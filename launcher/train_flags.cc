@@ -17,8 +17,9 @@ void add_train_flags(CLI::App& command, TrainFlags& flags) {
   command.add_option("--set", flags.sets, "key.path=value, overrides the config; may be repeated");
   command
       .add_option("--steps", flags.steps,
-                  "Stop after this many steps of the run; schedules still read the config's steps")
-      ->check(CLI::PositiveNumber);
+                  "Stop after this many steps of the run; default: the config's steps, which schedules read anyway")
+      ->check(CLI::PositiveNumber)
+      ->default_str("");
   command
       .add_option("--resume", flags.resume,
                   "auto: newest valid checkpoint; none: refuse a run directory with checkpoints; or a step")

@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "launcher/commands/bench.h"
-#include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/job.h"
@@ -52,7 +51,7 @@ int bench_checkpoint(const CheckpointFlags& flags, World& world) {
   RunConfig config;
   CheckpointBenchOptions options{.dir = flags.dir};
   Ranks(world).together("start", [&] {
-    config = load_config(flags.config, flags.sets);
+    config = bench_config(flags.config, flags.sets);
     options.threads = compute_threads(world.local_size());
     if (!flags.json.empty()) check_output_file(flags.json);
   });

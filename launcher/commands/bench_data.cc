@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "launcher/commands/bench.h"
-#include "launcher/config.h"
 #include "launcher/output_file.h"
 #include "launcher/threads.h"
 
@@ -47,7 +46,7 @@ void print_report(const DataReport& r) {
 }
 
 int bench_data(const DataFlags& flags) {
-  const RunConfig config = load_config(flags.config, flags.sets);
+  const RunConfig config = bench_config(flags.config, flags.sets);
   if (!flags.json.empty()) check_output_file(flags.json);
   const DataReport report = measure_data(
       config, {.threads = flags.threads.empty() ? thread_counts(config) : flags.threads, .seconds = flags.seconds});
@@ -71,7 +70,7 @@ void add_bench_data(CLI::App& bench, Handler& chosen) {
       ->capture_default_str()
       ->check(CLI::Range(0.01, 3600.0));
   add_json_flag(command, flags->json);
-  command->callback([flags, &chosen] { chosen = [flags] { return bench_data(*flags); }; });
+  command->callback([flags, &chosen] { chosen = by_first_rank([flags] { return bench_data(*flags); }); });
 }
 
 }  // namespace shardit

@@ -15,7 +15,6 @@
 #include "dist/sub_world.h"
 #include "launcher/bench_comm.h"
 #include "launcher/commands/bench.h"
-#include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/job.h"
@@ -40,6 +39,11 @@ struct ScalingFlags {
   std::vector<int> ranks;
   int steps = 20, turns = 3;
 
+  // Where the plot goes, "" for nowhere.
+  std::string plot() const {
+    if (!svg.empty() || json.empty()) return svg;
+    return std::filesystem::path(json).replace_extension(".svg").string();
+  }
   Scaling scaling() const { return weak ? Scaling::kWeak : Scaling::kStrong; }
   std::vector<Wire> wires(int count) const {
     if (!overlap || count == 1) return {Wire::kOverlapped};
@@ -58,8 +62,10 @@ std::vector<int> powers_up_to(int most) {
 // All that could only be found wrong after minutes.
 RunConfig check_scaling(const ScalingFlags& flags, const std::vector<int>& counts) {
   if (!flags.json.empty()) check_output_file(flags.json);
-  if (!flags.svg.empty()) check_output_file(flags.svg);
-  const RunConfig config = load_config(flags.config, flags.sets);
+  if (!flags.plot().empty()) check_output_file(flags.plot());
+  REQUIRE(flags.json.empty() || flags.json != flags.plot(),
+          "bench scaling: the numbers and the plot would both be " + flags.json + ": give --json another name");
+  const RunConfig config = bench_config(flags.config, flags.sets);
   open_training_data(config);
   for (int n : counts) {
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
@@ -81,8 +87,8 @@ void print_overlap(const std::vector<ScalingPoint>& points) {
 
 void print_points(const std::vector<ScalingPoint>& points, const ScalingFlags& flags, int threads) {
   std::printf("%s scaling of %s, %s each; medians of %d steps in %d turns, of the slowest rank\n",
-              flags.weak ? "weak" : "strong", flags.config.c_str(), format_threads(threads).c_str(), flags.steps,
-              flags.turns);
+              flags.weak ? "weak" : "strong", bench_config_name(flags.config).c_str(), format_threads(threads).c_str(),
+              flags.steps, flags.turns);
   std::printf("%5s %12s %10s %10s %9s %9s %10s %9s\n", "ranks", "images/step", "images/s", "efficiency", "predicted",
               "step ms", "exposed ms", "predicted");
   for (const ScalingPoint& p : points) {
@@ -103,11 +109,11 @@ void finish_scaling(const ScalingFlags& flags, const RunConfig& config, const st
   const std::vector<ScalingPoint> points = scaling_points(config, flags.scaling(), turns, measured, threads);
   print_points(points, flags, threads);
   if (!flags.json.empty()) write_text(flags.json, to_json(points).dump(2) + "\n");
-  const std::string name = std::filesystem::path(flags.config).stem().string();
-  if (!flags.svg.empty())
-    write_text(flags.svg, draw_scaling(points, (flags.weak ? "Weak scaling of " : "Strong scaling of ") + name,
-                                       format_threads(threads) + " each, medians of " + std::to_string(flags.steps) +
-                                           " steps in " + std::to_string(flags.turns) + " turns"));
+  const std::string name = std::filesystem::path(bench_config_name(flags.config)).stem().string();
+  if (!flags.plot().empty())
+    write_text(flags.plot(), draw_scaling(points, (flags.weak ? "Weak scaling of " : "Strong scaling of ") + name,
+                                          format_threads(threads) + " each, medians of " + std::to_string(flags.steps) +
+                                              " steps in " + std::to_string(flags.turns) + " turns"));
 }
 
 // Groups of the job's ranks, the rest waiting meanwhile.
@@ -160,7 +166,6 @@ class Jobs {
   std::vector<Turn> turn(const ScalingFlags& flags, int ranks) {
     Words words = {"bench",
                    "scaling",
-                   flags.config,
                    flags.weak ? "--weak" : "--strong",
                    "--turns",
                    "1",
@@ -169,6 +174,7 @@ class Jobs {
                    std::to_string(ranks),
                    "--steps",
                    std::to_string(flags.steps)};
+    if (!flags.config.empty()) words.push_back(flags.config);
     if (flags.overlap) words.push_back("--overlap");
     for (const std::string& set : flags.sets) words.insert(words.end(), {"--set", set});
     const Json point = numbers_of(ranks, words).at(0);
@@ -255,7 +261,8 @@ void add_bench_scaling(CLI::App& bench, Handler& chosen) {
   command->add_flag("--overlap", flags->overlap, "Also with communication in line with computation, and without any");
   command->add_flag("--no-predict", flags->no_predict, "Leave out the prediction");
   add_json_flag(command, flags->json);
-  command->add_option("--svg", flags->svg, "Also draw images/s by ranks into this file");
+  command->add_option("--svg", flags->svg,
+                      "Also draw images/s by ranks into this file; default: beside that of --json, as .svg");
   command->callback([flags, &chosen] { chosen = [flags] { return run_scaling(*flags); }; });
 }
 

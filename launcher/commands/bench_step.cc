@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "launcher/commands/bench.h"
-#include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/job.h"
@@ -48,8 +47,9 @@ void print_ops(const StepBench& bench) {
 }
 
 void print_bench(const StepBench& bench, const StepFlags& flags) {
-  std::printf("%s on %s, %d rank%s of %s; medians of %d steps\n", flags.config.c_str(), bench.device.c_str(),
-              bench.ranks, bench.ranks == 1 ? "" : "s", format_threads(bench.threads).c_str(), flags.steps);
+  std::printf("%s on %s, %d rank%s of %s; medians of %d steps\n", bench_config_name(flags.config).c_str(),
+              bench.device.c_str(), bench.ranks, bench.ranks == 1 ? "" : "s", format_threads(bench.threads).c_str(),
+              flags.steps);
   std::printf(
       "step %.1f ms, %.1f images/s, %.2f ms of it waiting for other ranks; %ld parameters, %s planned per rank\n",
       bench.step_ms, bench.images_per_s(), bench.exposed_ms, bench.parameters,
@@ -67,7 +67,7 @@ int bench_step(const StepFlags& flags, World& world) {
   RunConfig config;
   StepBenchOptions options{.steps = flags.steps};
   Ranks(world).together("start", [&] {
-    config = load_config(flags.config, flags.sets);
+    config = bench_config(flags.config, flags.sets);
     options.threads = compute_threads(world.local_size());
     if (!flags.json.empty()) check_output_file(flags.json);
   });

@@ -37,9 +37,10 @@ void make_run_dir(const std::string& path) {
 int inspect(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
-  std::cout << (f.digest ? digest_line(checkpoint)
-                : f.json ? describe_json(checkpoint)
-                         : describe_text(checkpoint, f.tensors));
+  if (f.json)
+    std::cout << (f.digest ? digest_json(checkpoint) : describe_json(checkpoint));
+  else
+    std::cout << (f.digest ? digest_line(checkpoint) : describe_text(checkpoint, f.tensors));
   return 0;
 }
 
@@ -127,9 +128,9 @@ int prune_run(const Flags& f) {
 using Body = int (*)(const Flags&);
 
 CLI::App* add(CLI::App* parent, Handler& chosen, std::shared_ptr<Flags> flags, const std::string& name,
-              const std::string& description, Body body) {
-  CLI::App* command = parent->add_subcommand(name, description);
-  command->callback([flags, body, &chosen] { chosen = [flags, body] { return body(*flags); }; });
+              const std::string& description, const std::string& arguments, Body body) {
+  CLI::App* command = add_subcommand(*parent, name, description, "shardit checkpoint " + name + " " + arguments);
+  command->callback([flags, body, &chosen] { chosen = by_first_rank([flags, body] { return body(*flags); }); });
   return command;
 }
 
@@ -143,18 +144,20 @@ void add_checkpoint_command(CLI::App& app, Handler& chosen) {
   group->require_subcommand(1);
   auto flags = std::make_shared<Flags>();
 
-  CLI::App* c = add(group, chosen, flags, "inspect",
-                    "What is in it: step, config, ranks, tensors, shard map, sizes, root digest", inspect);
+  CLI::App* c =
+      add(group, chosen, flags, "inspect", "What is in it: step, config, ranks, tensors, shard map, sizes, root digest",
+          "runs/demo --digest", inspect);
   c->add_option("PATH", flags->a, kPath)->required();
   c->add_flag("--tensors", flags->tensors, "List every tensor");
   c->add_flag("--digest", flags->digest, "Print the root digest only");
   c->add_flag("--json", flags->json, "Print one JSON object");
 
   c = add(group, chosen, flags, "verify", "Reads every byte; names the first bad tensor, file and offset (exit 4)",
-          verify);
+          "runs/demo", verify);
   c->add_option("PATH", flags->a, kPath)->required();
 
-  c = add(group, chosen, flags, "diff", "Compares two checkpoints tensor by tensor; exit 1 if they differ", diff);
+  c = add(group, chosen, flags, "diff", "Compares two checkpoints tensor by tensor; exit 1 if they differ",
+          "runs/a runs/b --tolerance 1e-6", diff);
   c->add_option("A", flags->a, kPath)->required();
   c->add_option("B", flags->b, kPath)->required();
   c->add_option("--tolerance", flags->tolerance, "Largest relative difference that counts as equal")
@@ -162,7 +165,7 @@ void add_checkpoint_command(CLI::App& app, Handler& chosen) {
       ->check(CLI::NonNegativeNumber);
 
   c = add(group, chosen, flags, "reshard", "Writes a checkpoint as another number of ranks would have written it",
-          reshard_to);
+          "runs/demo runs/for64 --ranks 64", reshard_to);
   c->add_option("A", flags->a, kPath)->required();
   c->add_option("B", flags->b, "Run directory to write the step into; it must not have that step")->required();
   c->add_option("--ranks", flags->ranks, "How many ranks")->required()->check(CLI::PositiveNumber);
@@ -172,17 +175,20 @@ void add_checkpoint_command(CLI::App& app, Handler& chosen) {
       ->transform(CLI::AsSizeValue(false));
 
   c = add(group, chosen, flags, "export",
-          "Writes weights as one safetensors file with the released DiffiT tensor names", export_to);
+          "Writes weights as one safetensors file with the released DiffiT tensor names",
+          "runs/demo main.safetensors --which ema:main", export_to);
   c->add_option("A", flags->a, kPath)->required();
   c->add_option("OUT", flags->b, "File to write")->required();
   c->add_option("--which", flags->which, "ema:NAME, params or all")->capture_default_str();
 
-  c = add(group, chosen, flags, "import", "Starts a run from a safetensors file with the released names", import_from);
+  c = add(group, chosen, flags, "import", "Starts a run from a safetensors file with the released names",
+          "main.safetensors runs/tuned --config configs/demo.textproto", import_from);
   c->add_option("IN", flags->a, "File to read")->required();
   c->add_option("RUN", flags->b, "Run directory to start")->required();
   c->add_option("--config", flags->config, "Run config of the new run")->required();
 
-  c = add(group, chosen, flags, "prune", "Deletes old checkpoints", prune_run);
+  c = add(group, chosen, flags, "prune", "Deletes old checkpoints", "runs/demo --keep-last 3 --keep-every 10000",
+          prune_run);
   c->add_option("RUN", flags->a, "Run directory")->required();
   c->add_option("--keep-last", flags->keep_last, "How many of the newest stay")->required()->check(CLI::PositiveNumber);
   c->add_option("--keep-every", flags->keep_every, "Steps that are a multiple of this stay too; 0: none")

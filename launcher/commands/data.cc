@@ -74,11 +74,11 @@ int verify(const Flags& f) {
 
 CLI::App* add(CLI::App* parent, Handler& chosen, std::shared_ptr<Flags> flags, const std::string& name,
               const std::string& description, int (*body)(const Flags&)) {
-  CLI::App* command = parent->add_subcommand(name, description);
+  CLI::App* command = add_subcommand(*parent, name, description, "shardit data " + name + " images.tar --split train");
   command->add_option("PATH", flags->path, "A folder, or an uncompressed tar")->required();
   command->add_option("--split", flags->split, "The folder in it; . for all")->capture_default_str();
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->callback([flags, body, &chosen] { chosen = [flags, body] { return body(*flags); }; });
+  command->callback([flags, body, &chosen] { chosen = by_first_rank([flags, body] { return body(*flags); }); });
   return command;
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/cuda_device.h"
 #include "core/error.h"
+#include "dist/launch_environment.h"
 #include "launcher/commands/commands.h"
 #include "launcher/format.h"
 #include "launcher/machine.h"
@@ -80,18 +81,22 @@ void print_facts(const Machine& machine, const Build& build) {
   print_row("libraries", libraries);
 }
 
-int doctor(const DoctorOptions& options) {
-  const Machine machine = look_at_machine(".");
-  const Build build = build_facts();
-  const Gpus gpus = look_at_gpus();
+void print_all(const DoctorOptions& options, const Machine& machine, const Gpus& gpus) {
   if (options.json) {
     nlohmann::ordered_json facts = machine_json(".");
     facts["gpus"] = gpus_json(gpus);
     std::cout << facts.dump(2) << "\n";
   } else {
-    print_facts(machine, build);
+    print_facts(machine, build_facts());
     print_gpus(gpus);
   }
+}
+
+// Of a job every rank looks at its own machine and says what is amiss there.
+int doctor(const DoctorOptions& options) {
+  const Machine machine = look_at_machine(".");
+  const Gpus gpus = look_at_gpus();
+  if (speaks_for_job()) print_all(options, machine, gpus);
   if (!machine.missing_features.empty())
     throw DeviceError("this CPU lacks " + words(machine.missing_features) + ", which the binary was compiled for\n" +
                       "build on this machine, or with -DSHARDIT_MARCH=x86-64-v3");

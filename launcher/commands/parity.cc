@@ -78,7 +78,7 @@ void add_parity_command(CLI::App& app, Handler& chosen) {
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "Print a list of {file, section, status, error, tolerance}");
-  command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
+  command->callback([flags, &chosen] { chosen = by_first_rank([flags] { return run(*flags); }); });
 }
 
 }  // namespace shardit

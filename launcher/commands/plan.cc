@@ -121,7 +121,7 @@ void add_plan_command(CLI::App& app, Handler& chosen) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--json", flags->json, "Print one JSON object");
-  command->callback([flags, &chosen] { chosen = [flags] { return run(*flags); }; });
+  command->callback([flags, &chosen] { chosen = by_first_rank([flags] { return run(*flags); }); });
 }
 
 }  // namespace shardit

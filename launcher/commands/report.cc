@@ -14,11 +14,11 @@ void add_report_command(CLI::App& app, Handler& chosen) {
   auto run_dir = std::make_shared<std::string>();
   command->add_option("RUN_DIR", *run_dir, "The folder of a run; it may still be going on")->required();
   command->callback([run_dir, &chosen] {
-    chosen = [run_dir] {
+    chosen = by_first_rank([run_dir] {
       const std::string path = write_report(*run_dir);
       std::cout << "wrote " << path << "\n";
       return 0;
-    };
+    });
   });
 }
 

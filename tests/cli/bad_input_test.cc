@@ -94,6 +94,9 @@ TEST(BadConfig, EveryOddSettingIsRefusedWithoutAnAbort) {
                           "sample.ema=other",
                           "sample.sampler=heun",
                           "sample.batch=0",
+                          "sample.num=9223372036854775807",
+                          "validation.images=9223372036854775807",
+                          "sample.cfg_schedule=\"power-cosine",
                           "validation.bins=0",
                           "validation.bins=1000000000000",
                           "seed=-1",
@@ -138,6 +141,43 @@ TEST(BadFlag, IsNamedWithTheNearestRealOne) {
   EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "4", "--set", "parallel.replicate_group=3"}), 2,
                     {"parallel.replicate_group=3 does not divide the 4 ranks"}));
   EXPECT_TRUE(fails(run({"plan", tiny_config(), "--ranks", "x"}), 2, {"--ranks"}));
+}
+
+TEST(Flag, MayStandBeforeTheConfigAndTakesOneValue) {
+  for (const Words& words : std::vector<Words>{{"plan", "--set", "seed=1", tiny_config(), "--set", "steps=9", "--json"},
+                                               {"plan", "--ranks", "2,3", tiny_config(), "--json"},
+                                               {"plan", "--ranks=2", "--ranks", "3", tiny_config(), "--json"}})
+    EXPECT_TRUE(succeeds(run(words)));
+}
+
+TEST(BadFlag, ANumberThatIsNoneSaysWhatIsExpected) {
+  for (const std::string value : {"x", "0", "-3", "99999999999999999999", "0x"})
+    EXPECT_TRUE(fails(run({"train", tiny_config(), "--steps", value}), 2,
+                      {"shardit train: --steps: got '" + value + "', expected a whole number above 0; see "}));
+  EXPECT_TRUE(fails(run({"checkpoint", "diff", "a", "b", "--tolerance", "nan"}), 2, {"expected a number, 0 or more"}));
+  EXPECT_TRUE(fails(run({"launch", "--", "mpirun", "-np", "2", "shardit", "train", tiny_config(), "--steps", "0"}), 2,
+                    {"--steps: got '0', expected a whole number above 0"}));
+}
+
+TEST(BadFlag, AFlagIsNeverTakenForTheValueOfAnother) {
+  EXPECT_TRUE(
+      fails(run({"train", tiny_config(), "--run-dir=", "--override-arithmetic"}), 2, {"--run-dir= has no value"}));
+  EXPECT_TRUE(fails(run({"train", tiny_config(), "--run-dir", "--override-arithmetic"}), 2,
+                    {"--run-dir: got --override-arithmetic, which is a flag"}));
+  for (const char* flag : {"--run-dir", "--stop-after", "--trace-steps", "--dump-graph", "--device", "--set"})
+    EXPECT_TRUE(fails(run({"train", tiny_config(), flag, ""}), 2, {flag, "got an empty value"}));
+}
+
+TEST(BadFlag, TheHelpOfACommandThatIsNotThereIsAMistakeToo) {
+  EXPECT_TRUE(fails(run({"trian", "--help"}), 2, {"unknown command 'shardit trian'", "did you mean train?"}));
+  EXPECT_TRUE(fails(run({"checkpoint", "dif", "--help"}), 2, {"did you mean diff?"}));
+}
+
+TEST(BadPlace, AResultThatCannotBePrintedIsAnIoError) {
+  const Surroundings full{.wrapper = {"sh", "-c", "exec \"$@\" >/dev/full", "sh"}};
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--json"}, full), 4, {"standard output", "not complete"}));
+  const Surroundings head{.wrapper = {"sh", "-c", "{ sleep 0.3; \"$@\"; } | true", "sh"}};
+  EXPECT_TRUE(succeeds(run({"plan", tiny_config(), "--json"}, head))) << "a reader may leave";
 }
 
 TEST(BadFlag, ANumberOfThreadsThatIsNoneIsRefused) {

@@ -116,6 +116,12 @@ void expect_points(const Json& points, const std::vector<int>& ranks, const std:
   EXPECT_EQ(points[0].at("efficiency"), 1);
 }
 
+TEST(BenchData, NeedsNoConfig) {
+  const TestFolder folder;
+  EXPECT_TRUE(succeeds(run(bench("data", {"--threads", "1", "--seconds", "0.01", "--json", folder / "d.json"}))));
+  EXPECT_EQ(json_in(folder / "d.json").at("side_pixels"), 16) << "the small latent DiffiT";
+}
+
 TEST(BenchScaling, AloneStartsAJobForEveryTurn) {
   const TestFolder folder;
   const Ran ran =
@@ -134,6 +140,7 @@ TEST(BenchScaling, InAJobUsesGroupsOfItsRanks) {
                       {.ranks = 3});
   ASSERT_TRUE(succeeds(ran));
   expect_points(json_in(folder / "s.json"), {1, 2, 3}, {36, 72, 108});
+  EXPECT_TRUE(contains(bytes_of_file(folder / "s.svg"), ">measured<")) << "the plot lies beside the numbers";
 }
 
 // Seconds of processor time of a process so far.
@@ -171,6 +178,7 @@ TEST(BenchScaling, RefusesWhatCannotBeMeasured) {
                     2, {"/nowhere"}));
   EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--weak", "--strong"})), 2, {"--strong"}));
   EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--svg", "/nowhere/s.svg"})), 2, {"/nowhere"}));
+  EXPECT_TRUE(fails(run(bench("scaling", {tiny_config(), "--json", "s.svg"})), 2, {"would both be s.svg"}));
   const Ran job = run(bench("scaling", {tiny_config(), "--ranks", "4"}), {.ranks = 2});
   EXPECT_EQ(job.code, 2);
   EXPECT_TRUE(contains(job.err, "--ranks 4: the job has 2 ranks"));
@@ -207,7 +215,6 @@ TEST(BenchStep, UnderMpirunCountsTheImagesOfAllRanks) {
 }
 
 TEST(BenchStep, RefusesWhatCannotBeMeasured) {
-  EXPECT_TRUE(fails(run(bench("step")), 2, {"CONFIG"}));
   EXPECT_TRUE(fails(run(bench("step", {tiny_config(), "--json", "/nowhere/step.json"})), 2, {"/nowhere"}));
   const Ran job = run(bench("step", {tiny_config()}), {.ranks = 5});
   EXPECT_EQ(job.code, 2);

@@ -39,6 +39,12 @@ TEST(Inspect, SaysTheSameAsTextAndAsJson) {
   }
 }
 
+TEST(Inspect, GivesTheDigestAloneAsJsonToo) {
+  const Saved saved;
+  const Json json = Json::parse(checkpoint({"inspect", saved.run_dir, "--digest", "--json"}).out);
+  EXPECT_EQ(digest_of(saved.run_dir), "digest " + json.at("digest").get<std::string>() + "\n");
+}
+
 TEST(Inspect, ADirectoryWithoutACheckpointIsTheUsersMistake) {
   const TestFolder folder;
   EXPECT_TRUE(fails(checkpoint({"inspect", folder / "absent"}), 2, {"absent is no directory"}));

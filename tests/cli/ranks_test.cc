@@ -78,6 +78,27 @@ TEST(Job, SamplesAreThoseOfOneRank) {
   EXPECT_EQ(sample("three.npz", 3), sample("one.npz", 0));
 }
 
+TEST(Job, WhatOneProcessDoesIsDoneAndPrintedOnce) {
+  const TestFolder folder;
+  const std::string run_dir = folder / "run", weights = folder / "w.safetensors";
+  ASSERT_TRUE(succeeds(train(run_dir, steps(2, 0))));
+  for (const Words& words : std::vector<Words>{{"--help"},
+                                               {"plan", tiny_config(), "--json"},
+                                               {"doctor"},
+                                               {"bench", "data", tiny_config(), "--help"},
+                                               {"checkpoint", "inspect", run_dir},
+                                               {"checkpoint", "verify", run_dir},
+                                               {"checkpoint", "diff", run_dir, run_dir}}) {
+    const Ran job = run(words, {.ranks = 3});
+    EXPECT_TRUE(succeeds(job));
+    EXPECT_EQ(std::count(job.out.begin(), job.out.end(), '\n'), std::ranges::count(run(words).out, '\n')) << words[0];
+  }
+  EXPECT_TRUE(succeeds(run({"checkpoint", "reshard", run_dir, folder / "b", "--ranks", "2"}, {.ranks = 3})));
+  EXPECT_TRUE(succeeds(run({"checkpoint", "export", run_dir, weights}, {.ranks = 3})));
+  EXPECT_TRUE(succeeds(run({"checkpoint", "import", weights, folder / "c", "--config", tiny_config()}, {.ranks = 3})));
+  EXPECT_TRUE(succeeds(run({"report", run_dir}, {.ranks = 3})));
+}
+
 TEST(Job, AWrongNumberOfRanksIsToldWithTheRight) {
   const TestFolder folder;
   const Ran ran = train(folder / "run", {}, {.ranks = 5});

@@ -78,6 +78,16 @@ TEST(LaunchEnvironment, TorchrunGivesARankButNoMpi) {
   const Environment environment{{"RANK", "1"}, {"WORLD_SIZE", "2"}};
   EXPECT_FALSE(started_by_launcher());
   EXPECT_EQ(rank_from_environment(), 1);
+  EXPECT_TRUE(speaks_for_job()) << "also what a pod's shell has of it";
+}
+
+TEST(LaunchEnvironment, OneProcessSpeaksForAJob) {
+  for (const auto& [rank, speaks] : {std::pair{"0", true}, std::pair{"1", false}}) {
+    const Environment environment{{"OMPI_COMM_WORLD_SIZE", "2"}, {"OMPI_COMM_WORLD_RANK", rank}};
+    EXPECT_EQ(speaks_for_job(), speaks);
+  }
+  const Environment environment{};
+  EXPECT_TRUE(speaks_for_job());
 }
 
 }  // namespace

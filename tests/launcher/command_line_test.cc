@@ -48,6 +48,17 @@ TEST(CommandLine, HelpAtEveryLevelShowsDefaultsAndExamples) {
   EXPECT_TRUE(help.err.empty());
 }
 
+TEST(CommandLine, HelpShowsDefaultsOnlyWhereTheyMeanSomething) {
+  const std::string help = [] {
+    std::ostringstream out, err;
+    run_command_line({"checkpoint", "prune", "--help"}, {add_checkpoint_command}, out, err);
+    return out.str();
+  }();
+  EXPECT_EQ(help.find("=0 REQUIRED"), std::string::npos) << help;
+  EXPECT_NE(help.find("shardit checkpoint prune runs/demo"), std::string::npos) << "an example of its own: " << help;
+  EXPECT_EQ(run({"work", "--help"}).out.find("=[]"), std::string::npos);
+}
+
 TEST(CommandLine, ReturnsTheHandlersCode) {
   EXPECT_EQ(run_body([] { return 1; }).code, 1);
   EXPECT_EQ(run({"work", "--steps", "6"}).code, 6);
@@ -104,10 +115,12 @@ TEST(CommandLine, AnErrorIsAtMostThreeLines) {
 
 TEST(CommandLine, RanksSayWhoTheyAreAndSharedMistakesAreSaidOnce) {
   setenv("OMPI_COMM_WORLD_RANK", "3", 1);
+  setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
   const Outcome disk = run_body([]() -> int { throw IoError("disk"); });
   const Outcome user = run_body([]() -> int { throw UserError("config"); });
   const Outcome flag = run({"work", "--step"});
   unsetenv("OMPI_COMM_WORLD_RANK");
+  unsetenv("OMPI_COMM_WORLD_SIZE");
   EXPECT_EQ(disk.err, "shardit, rank 3: disk\n");
   EXPECT_EQ(user.err + flag.err, "");
   EXPECT_EQ(user.code, 2);

@@ -142,6 +142,8 @@ TEST(Report, AFolderThatIsNoRunIsTheUsersMistake) {
   const TestFolder folder;
   EXPECT_THROW(read_run(folder / "absent"), UserError);
   EXPECT_THROW(read_run(folder.path.string()), UserError);
+  std::filesystem::create_directory(folder / "metrics.jsonl");
+  EXPECT_THROW(read_run(folder.path.string()), UserError);
 }
 
 TEST(Report, ACorruptMetricsLineIsAnIoErrorAndKeepsTheOldPage) {
