@@ -36,9 +36,11 @@ Sight look_for_gpus(const World& world) {
 RunDevice open_gpu(const std::vector<SeenGpus>& seen, int rank) {
   const GpuPlaces places = place_on_gpus(seen);
   if (places.any_shared()) let_nccl_share(rank);  // all ranks alike: one that has a GPU alone speaks with those
-  return {.device = make_cuda_device(places.gpu[static_cast<size_t>(rank)]),
+  const int gpu = places.gpu[static_cast<size_t>(rank)];
+  return {.device = make_cuda_device(gpu),
           .note = seen.size() == 1 ? "" : "gpus: " + describe(places, seen),
-          .sharers = places.sharers[static_cast<size_t>(rank)]};
+          .sharers = places.sharers[static_cast<size_t>(rank)],
+          .pci = gpu_pci(gpu)};
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ struct RunDevice {
   std::unique_ptr<Device> device;
   std::string note;  // which GPU each rank took, or why "auto" took the CPU in a build with CUDA; for the log
   int sharers = 1;   // ranks on the GPU, this one among them
+  std::string pci;   // where the GPU is on its bus (gpu_pci in core/cuda_device.h); empty for a CPU
 };
 
 // `wanted`: auto (GPUs if there are any, else the CPU), cpu or cuda. Collective: each rank gets a GPU of those that

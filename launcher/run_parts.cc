@@ -9,6 +9,7 @@
 #include "launcher/memory_check.h"
 #include "launcher/run_data.h"
 #include "launcher/run_device.h"
+#include "launcher/step_report.h"
 
 namespace shardit {
 
@@ -50,6 +51,7 @@ void RunParts::open_devices() {
   device_ = std::move(opened.device);
   sharers_ = opened.sharers;
   if (!opened.note.empty()) log_.say(opened.note);
+  if (!opened.pci.empty()) gauge_ = open_gauge(opened.pci, log_);
   connect_devices(ranks_, setup_.sharding.mesh, *device_);
 }
 
