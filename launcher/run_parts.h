@@ -29,7 +29,7 @@ class RunParts {
   Device& device() { return *device_; }
   const RunSetup& setup() const { return setup_; }
   const Dataset& data() const { return *data_; }
-  int threads() const { return pool_.threads(); }
+  int threads() const { return pool_->threads(); }
   GpuReading read_gauge() { return gauge_ ? gauge_->read() : GpuReading{}; }
   Program& program() { return *program_; }
   Validation* validation() { return validation_ ? &*validation_ : nullptr; }  // null where there is none
@@ -50,7 +50,7 @@ class RunParts {
   int sharers_ = 1;                 // ranks on the device
   std::optional<GpuGauge> gauge_;
   RunSetup setup_;
-  Pool pool_;
+  std::optional<Pool> pool_;
   std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<Dataset> data_, validation_data_;
   RunProgramOptions compiled_for_;
