@@ -10,6 +10,7 @@
 #include "launcher/run_data.h"
 #include "launcher/run_device.h"
 #include "launcher/step_report.h"
+#include "launcher/threads.h"
 
 namespace shardit {
 
@@ -50,7 +51,7 @@ void RunParts::open_devices() {
   device_ = std::move(opened.device);
   sharers_ = opened.sharers;
   log_.say(opened.notes);
-  pool_.emplace(options_.threads);  // where the device lets them run
+  pool_.emplace(options_.threads > 0 ? options_.threads : compute_threads(ranks_));  // on the CPUs that are left now
   if (!opened.pci.empty()) gauge_ = open_gauge(opened.pci, log_);
   connect_devices(ranks_, setup_.sharding.mesh, *device_);
 }

@@ -188,7 +188,8 @@ int run(const Flags& f, World& world) {
   ranks.together("flags", [&] { check_flags(f); });
   const RunDevice on = open_device(f.device, ranks);
   std::optional<Job> prepared;
-  ranks.together("set-up", [&] { prepared.emplace(f, *on.device, compute_threads(world.local_size())); });
+  const int threads = compute_threads(ranks);
+  ranks.together("set-up", [&] { prepared.emplace(f, *on.device, threads); });
   Job& job = *prepared;
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
   for (const std::string& note : on.notes)
