@@ -1,5 +1,7 @@
 #include "core/cuda_device.h"
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -211,6 +213,14 @@ std::array<char, 16> gpu_id(int gpu) {
   std::array<char, 16> id;
   std::memcpy(id.data(), properties.uuid.bytes, id.size());
   return id;
+}
+
+std::string gpu_pci(int gpu) {
+  char place[32] = "";
+  SHARDIT_CUDA(cudaDeviceGetPCIBusId(place, sizeof place, gpu));
+  std::string text = place;  // perhaps in capitals
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
 }
 
 Gpu look_at_gpu(int gpu) {

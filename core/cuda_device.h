@@ -21,7 +21,8 @@ struct Gpu {
 [[gnu::weak]] int count_gpus();
 // 16 bytes that no other GPU has. `gpu`: the number that CUDA has for it in this process.
 [[gnu::weak]] std::array<char, 16> gpu_id(int gpu);
-[[gnu::weak]] Gpu look_at_gpu(int gpu);  // begins to use it, which takes some of its memory
+[[gnu::weak]] std::string gpu_pci(int gpu);  // its place on the PCI bus, as Linux and NVML write it: "0000:3b:00.0"
+[[gnu::weak]] Gpu look_at_gpu(int gpu);      // begins to use it, which takes some of its memory
 
 // Throws DeviceError if CUDA cannot use that GPU.
 [[gnu::weak]] std::unique_ptr<Device> make_cuda_device(int gpu);

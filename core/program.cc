@@ -6,6 +6,7 @@
 
 #include <glog/logging.h>
 #include "core/error.h"
+#include "core/nvtx_range.h"
 #include "core/op_card.h"
 #include "core/verify.h"
 
@@ -145,6 +146,7 @@ void Program::bind(int g, int first_event) {
 void Program::run(int g, int slot) {
   CHECK(slot == 0 || slot == 1) << "there is no slot " << slot;
   BoundGraph& bound = bound_[g];
+  const NvtxRange range(compiled_.graphs[g].name.c_str());
   Trace::Span* run = traced() ? &trace_->add("graphs", compiled_.graphs[g].name) : nullptr;
   if (run) run->begin_ns = Trace::now_ns();
   fork(bound);
@@ -174,6 +176,7 @@ void Program::launch(const Launch& launch, int slot) {
                         .prepared = launch.prepared.get(),
                         .workspace = launch.workspace,
                         .pool = stream == Stream::kCompute ? &pool_ : &wire_pool_};
+  const NvtxRange range(node.label.c_str());
   Trace::Span* when = traced() ? &trace_->add(name_of(stream), node.label, node.card->name) : nullptr;
   naming(node, [&] { device_.launch(stream, *node.card, args, when); });
 }

@@ -2,7 +2,6 @@
 
 #include <google/protobuf/stubs/common.h>
 #include <png.h>
-#include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -16,6 +15,7 @@
 
 #include "core/cuda_device.h"
 #include "data/decode.h"
+#include "launcher/cpu_place.h"
 
 namespace shardit {
 namespace {
@@ -74,13 +74,6 @@ int64_t limited_memory(int64_t otherwise) {
   return file >> limit && limit > 0 ? std::min(limit, otherwise) : otherwise;
 }
 
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                     : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-}
-
 std::string system_name() {
   utsname names = {};
   uname(&names);
@@ -106,7 +99,7 @@ Machine look_at_machine(const std::string& folder) {
   machine.host = host_name();
   machine.system = system_name();
   machine.cpu = value_in("/proc/cpuinfo", "model name");
-  machine.cores = usable_cores();
+  machine.cores = usable_cpus();
   machine.memory_bytes = limited_memory(kilobytes_in("MemTotal"));
   machine.available_bytes = std::min(machine.memory_bytes, kilobytes_in("MemAvailable"));
   for (const Feature& feature : features()) {

@@ -93,6 +93,11 @@ Json to_json(const StepMetrics& m) {
   object["data_wait_ms"] = m.data_wait_ms;
   object["slowest_rank"] = m.slowest_rank;
   object["slowest_rank_ms"] = m.slowest_rank_ms;
+  if (!m.gpu) return object;
+  if (m.gpu->watts >= 0) object["gpu_watts"] = m.gpu->watts;
+  if (m.gpu->celsius >= 0) object["gpu_celsius"] = m.gpu->celsius;
+  if (m.gpu->sm_mhz >= 0) object["gpu_sm_mhz"] = m.gpu->sm_mhz;
+  object["gpu_throttle"] = throttle_reasons(m.gpu->throttle);
   return object;
 }
 

@@ -1,7 +1,8 @@
 // RUN/metrics.jsonl: one JSON object per step, and one per event, in the order in which they happened.
 //
-// Step lines have the keys of StepMetrics, `mfu` only where the device's peak is known. Event lines have "event" (its
-// name), "step", and keys of their own; the report reads these:
+// Step lines have the keys of StepMetrics, `mfu` only where the device's peak is known, and on GPUs that tell them
+// gpu_watts, gpu_celsius, gpu_sm_mhz, gpu_throttle: [NVML's name, …]. Event lines have "event" (its name), "step", and
+// keys of their own; the report reads these:
 //
 //   start       ranks, device, parameters, resolved config as "config", machine facts as "environment",
 //               planned memory per rank as "plan": [{"class", "bytes"}, …]
@@ -20,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "core/gpu_gauge.h"
+
 namespace shardit {
 
 using Json = nlohmann::ordered_json;
@@ -34,6 +37,8 @@ struct StepMetrics {
   double comm_exposed_ms = 0, data_wait_ms = 0;
   int slowest_rank = 0;
   double slowest_rank_ms = 0;
+  std::optional<GpuReading> gpu;   // of all ranks' GPUs: the most watts, the hottest, the slowest clock, every reason;
+                                   // not read back
   std::vector<double> unit_norms;  // of the gradient, unit by unit; not in metrics.jsonl
 };
 

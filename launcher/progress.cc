@@ -131,6 +131,16 @@ std::string speed(double images_per_s) {
   return images_per_s >= 100 ? fixed(images_per_s, 0) : format_number(images_per_s, 3);
 }
 
+// "gpu 512 W 61 °C 1755 MHz sw_power_cap"
+std::string gpu_words(const GpuReading& gpu) {
+  std::string text = "gpu";
+  if (gpu.watts >= 0) text += " " + fixed(gpu.watts, 0) + " W";
+  if (gpu.celsius >= 0) text += " " + fixed(gpu.celsius, 0) + " °C";
+  if (gpu.sm_mhz >= 0) text += " " + fixed(gpu.sm_mhz, 0) + " MHz";
+  for (const std::string& reason : throttle_reasons(gpu.throttle)) text += " " + reason;
+  return text;
+}
+
 }  // namespace
 
 std::string format_step(const StepMetrics& m, const RunFacts& facts, double images_per_s, double eta_s) {
@@ -144,6 +154,7 @@ std::string format_step(const StepMetrics& m, const RunFacts& facts, double imag
   if (m.mfu && facts.peak_tflops > 0)
     add("mfu " + percent(*m.mfu, 1) + " (" + format_number(facts.peak_tflops, 3) + " TF dense)");
   add("mem " + memory(static_cast<double>(m.mem_bytes), static_cast<double>(facts.planned_bytes)));
+  if (m.gpu) add(gpu_words(*m.gpu));
   if (facts.ranks > 1) add("comm exposed " + percent(m.comm_exposed_ms, m.step_ms));
   add("data " + percent(m.data_wait_ms, m.step_ms));
   if (facts.ranks > 1) add("slowest rank " + std::to_string(m.slowest_rank) + " " + format_ms(m.slowest_rank_ms));

@@ -7,6 +7,7 @@
 #include "dist/gpu_places.h"
 #include "dist/nccl_wire.h"
 #include "dist/share_gpu.h"
+#include "launcher/cpu_place.h"
 
 namespace shardit {
 namespace {
@@ -33,28 +34,33 @@ Sight look_for_gpus(const World& world) {
   return sight;
 }
 
+// Its last note is of this rank alone.
 RunDevice open_gpu(const std::vector<SeenGpus>& seen, int rank) {
   const GpuPlaces places = place_on_gpus(seen);
   if (places.any_shared()) let_nccl_share(rank);  // all ranks alike: one that has a GPU alone speaks with those
-  return {.device = make_cuda_device(places.gpu[static_cast<size_t>(rank)]),
-          .note = seen.size() == 1 ? "" : "gpus: " + describe(places, seen),
-          .sharers = places.sharers[static_cast<size_t>(rank)]};
+  const int gpu = places.gpu[static_cast<size_t>(rank)];
+  RunDevice opened{.sharers = places.sharers[static_cast<size_t>(rank)], .pci = gpu_pci(gpu)};
+  if (seen.size() > 1) opened.notes.push_back("gpus: " + describe(places, seen));
+  opened.notes.push_back(stay_near(opened.pci));  // before CUDA starts threads and takes memory
+  opened.device = make_cuda_device(gpu);
+  return opened;
 }
 
 }  // namespace
 
 RunDevice open_device(const std::string& wanted, Ranks& ranks) {
   if (wanted == "cuda") ranks.together("device", require_cuda);
-  if (wanted == "cpu" || !built_with_cuda()) return {make_cpu_device(), ""};
+  if (wanted == "cpu" || !built_with_cuda()) return {make_cpu_device(), {}};
   const Sight mine = look_for_gpus(ranks.world());
   const std::vector<SeenGpus> seen = ranks.all("gpus", mine.gpus);
   const bool none = std::all_of(seen.begin(), seen.end(), [](const SeenGpus& s) { return s.count == 0; });
-  if (none && wanted == "auto") return {make_cpu_device(), "device: cpu, " + mine.why_none};
+  if (none && wanted == "auto") return {make_cpu_device(), {"device: cpu, " + mine.why_none}};
   RunDevice opened;
   ranks.together("device", [&] {
     if (none) throw DeviceError("device=cuda: " + mine.why_none);
     opened = open_gpu(seen, ranks.rank());
   });
+  opened.notes.back() = describe_cpus(ranks.all_texts("cpus", opened.notes.back()));
   return opened;
 }
 

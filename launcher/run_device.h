@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/device.h"
 #include "dist/mesh.h"
@@ -12,13 +13,17 @@ namespace shardit {
 
 struct RunDevice {
   std::unique_ptr<Device> device;
-  std::string note;  // which GPU each rank took, or why "auto" took the CPU in a build with CUDA; for the log
-  int sharers = 1;   // ranks on the GPU, this one among them
+  // For the log: which GPU each rank took and which CPUs it keeps to, or why "auto" took the CPU in a build with CUDA.
+  std::vector<std::string> notes;
+  int sharers = 1;  // ranks on the GPU, this one among them
+  std::string pci;  // where the GPU is on its bus (gpu_pci in core/cuda_device.h); empty for a CPU
 };
 
 // `wanted`: auto (GPUs if there are any, else the CPU), cpu or cuda. Collective: each rank gets a GPU of those that
-// CUDA shows to its process (dist/gpu_places.h). Throws UserError for cuda in a build without it and for more ranks
-// than GPUs; DeviceError where there is no GPU, or not the same number on all ranks.
+// CUDA shows to its process (dist/gpu_places.h), and keeps the calling thread and those that it starts later to the
+// CPUs near it (launcher/cpu_place.h): threads that shall stay there, and memory that shall lie there, are made
+// afterwards. Throws UserError for cuda in a build without it and for more ranks than GPUs; DeviceError where there is
+// no GPU, or not the same number on all ranks.
 RunDevice open_device(const std::string& wanted, Ranks& ranks);
 // The same without company: the first GPU.
 RunDevice open_device(const std::string& wanted);

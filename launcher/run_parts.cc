@@ -9,6 +9,8 @@
 #include "launcher/memory_check.h"
 #include "launcher/run_data.h"
 #include "launcher/run_device.h"
+#include "launcher/step_report.h"
+#include "launcher/threads.h"
 
 namespace shardit {
 
@@ -18,7 +20,6 @@ RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& 
       ranks_(ranks),
       log_(log),
       setup_(join()),
-      pool_(options.threads),
       watchdog_(end_hangs(ranks.world(), config.parallel().watchdog_s())) {
   open_devices();
   std::optional<CompiledProgram> compiled;
@@ -29,7 +30,7 @@ RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& 
   check_same_data(ranks_, "training", data_->fingerprint());
   if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
   check_same_collectives(ranks_, *compiled);
-  ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, pool_); });
+  ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, *pool_); });
 }
 
 RunParts::~RunParts() = default;
@@ -45,17 +46,19 @@ RunSetup RunParts::join() {
 }
 
 void RunParts::open_devices() {
-  RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), ""}
+  RunDevice opened = options_.open_device ? RunDevice{options_.open_device(), {}}
                                           : open_device(RunConfig::Device_Name(config_.device()), ranks_);
   device_ = std::move(opened.device);
   sharers_ = opened.sharers;
-  if (!opened.note.empty()) log_.say(opened.note);
+  log_.say(opened.notes);
+  pool_.emplace(options_.threads > 0 ? options_.threads : compute_threads(ranks_));  // on the CPUs that are left now
+  if (!opened.pci.empty()) gauge_ = open_gauge(opened.pci, log_);
   connect_devices(ranks_, setup_.sharding.mesh, *device_);
 }
 
 void RunParts::open_data() {
   data_ = open_training_data(config_);
-  compiled_for_ = run_program_options(config_, setup_, target_of(*device_, pool_.threads()));
+  compiled_for_ = run_program_options(config_, setup_, target_of(*device_, pool_->threads()));
   if (!compiled_for_.validation_batch) return;
   validation_data_ = open_validation_data(config_, *data_);
   validation_.emplace(*validation_data_, setup_, config_.validation().images(), config_.validation().bins(),
@@ -66,7 +69,7 @@ CompiledProgram RunParts::compile() {
   REQUIRE(!compiled_for_.sampling || setup_.model.in_channels == 1 || setup_.model.in_channels == 3,
           "sample.every_steps: pictures have 1 or 3 channels, model.in_channels is " +
               std::to_string(setup_.model.in_channels) + "; set sample.every_steps to 0");
-  const Target target = target_of(*device_, pool_.threads());
+  const Target target = target_of(*device_, pool_->threads());
   CompiledProgram compiled = compile_run(setup_, compiled_for_, target);
   check_memory(config_, compiled.memory,
                {.mesh = setup_.sharding.mesh,

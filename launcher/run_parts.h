@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/gpu_gauge.h"
 #include "core/pool.h"
 #include "launcher/ranks.h"
 #include "launcher/run_log.h"
@@ -28,7 +29,8 @@ class RunParts {
   Device& device() { return *device_; }
   const RunSetup& setup() const { return setup_; }
   const Dataset& data() const { return *data_; }
-  int threads() const { return pool_.threads(); }
+  int threads() const { return pool_->threads(); }
+  GpuReading read_gauge() { return gauge_ ? gauge_->read() : GpuReading{}; }
   Program& program() { return *program_; }
   Validation* validation() { return validation_ ? &*validation_ : nullptr; }  // null where there is none
   const std::optional<SamplingSetup>& sampling() const { return compiled_for_.sampling; }
@@ -46,8 +48,9 @@ class RunParts {
   RunLog& log_;
   std::unique_ptr<Device> device_;  // outlives the communicators of the set-up's mesh, which use its streams
   int sharers_ = 1;                 // ranks on the device
+  std::optional<GpuGauge> gauge_;
   RunSetup setup_;
-  Pool pool_;
+  std::optional<Pool> pool_;
   std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<Dataset> data_, validation_data_;
   RunProgramOptions compiled_for_;

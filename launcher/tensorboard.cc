@@ -32,6 +32,9 @@ Summary step_summary(const StepMetrics& m) {
   scalar(summary, "time_metrics/communication_exposed(s)", m.comm_exposed_ms / 1e3);
   scalar(summary, "time_metrics/slowest_rank(s)", m.slowest_rank_ms / 1e3);
   scalar(summary, "memory/max_active(GiB)", static_cast<double>(m.mem_bytes) / (1 << 30));
+  if (m.gpu && m.gpu->watts >= 0) scalar(summary, "gpu/power(W)", m.gpu->watts);
+  if (m.gpu && m.gpu->celsius >= 0) scalar(summary, "gpu/temperature(C)", m.gpu->celsius);
+  if (m.gpu && m.gpu->sm_mhz >= 0) scalar(summary, "gpu/sm_clock(MHz)", m.gpu->sm_mhz);
   return summary;
 }
 

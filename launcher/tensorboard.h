@@ -2,7 +2,8 @@
 //
 //   loss_metrics/global_avg_loss  grad_norm  lr  throughput(img/s)  mfu(%)  images
 //   time_metrics/end_to_end(s)  …/data_loading(s)  …/communication_exposed(s)  …/slowest_rank(s)
-//   memory/max_active(GiB)                                     each step, or every so many
+//   memory/max_active(GiB)  gpu/power(W)  gpu/temperature(C)  gpu/sm_clock(MHz)
+//                                                              each step, or every so many
 //   grad_norm/units                                            histogram over the units
 //   validation_metrics/loss  validation_metrics/loss_t_0-25%   the second for each share of t
 //   samples                                                    the pictures, as they lie in the run directory

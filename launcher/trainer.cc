@@ -159,6 +159,7 @@ class Trainer {
                    .exposed_ms = result.exposed_ms,
                    .data_wait_ms = result.data_wait_ms,
                    .mem_bytes = program_.allocated_bytes(),
+                   .gpu = parts_.read_gauge(),
                    .stop = stop_requested() || (options_.stop_after_s > 0 && now - begin_s >= options_.stop_after_s),
                    .saved = saver_.ready(),
                    .corrupt = !result.corrupt.empty()});

@@ -21,7 +21,7 @@ struct TrainOptions {
   bool override_arithmetic = false;
   double stop_after_s = 0;  // 0: never
   std::optional<StepRange> trace_steps;
-  int threads = 1;                                       // compute threads of this rank
+  int threads = 1;                                       // compute threads of this rank; 0: its share (threads.h)
   std::function<std::unique_ptr<Device>()> open_device;  // for tests; null: the config's device
 };
 

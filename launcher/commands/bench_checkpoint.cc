@@ -50,9 +50,10 @@ void print_report(const CheckpointReport& r, int rounds) {
 int bench_checkpoint(const CheckpointFlags& flags, World& world) {
   RunConfig config;
   CheckpointBenchOptions options{.dir = flags.dir};
-  Ranks(world).together("start", [&] {
+  Ranks ranks(world);
+  options.threads = compute_threads(ranks);
+  ranks.together("start", [&] {
     config = bench_config(flags.config, flags.sets);
-    options.threads = compute_threads(world.local_size());
     if (!flags.json.empty()) check_output_file(flags.json);
   });
   const auto watchdog = end_hangs(world, config.parallel().watchdog_s());

@@ -120,7 +120,7 @@ void finish_scaling(const ScalingFlags& flags, const RunConfig& config, const st
 int scaling_in_job(const ScalingFlags& flags, World& world) {
   Ranks ranks(world);
   const std::vector<int> counts = flags.ranks.empty() ? powers_up_to(world.size()) : flags.ranks;
-  const int threads = compute_threads(world.local_size());
+  const int threads = compute_threads(ranks);
   RunConfig config;
   ranks.together("start", [&] {
     for (int n : counts)

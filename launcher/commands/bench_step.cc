@@ -66,9 +66,10 @@ void print_bench(const StepBench& bench, const StepFlags& flags) {
 int bench_step(const StepFlags& flags, World& world) {
   RunConfig config;
   StepBenchOptions options{.steps = flags.steps};
-  Ranks(world).together("start", [&] {
+  Ranks ranks(world);
+  options.threads = compute_threads(ranks);
+  ranks.together("start", [&] {
     config = bench_config(flags.config, flags.sets);
-    options.threads = compute_threads(world.local_size());
     if (!flags.json.empty()) check_output_file(flags.json);
   });
   const auto watchdog = end_hangs(world, config.parallel().watchdog_s());

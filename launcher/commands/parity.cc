@@ -54,7 +54,7 @@ int judge(const std::string& file, const Flags& flags, Device& device, nlohmann:
 // A file that cannot be judged says so in its place, the others go on; the exit code is the worst of all files.
 int run(const Flags& flags) {
   const RunDevice on = open_device(flags.device);
-  if (!on.note.empty()) std::cerr << on.note << std::endl;
+  for (const std::string& note : on.notes) std::cerr << note << std::endl;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   int worst = 0;
   for (const std::string& file : flags.files)

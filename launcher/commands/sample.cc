@@ -188,10 +188,12 @@ int run(const Flags& f, World& world) {
   ranks.together("flags", [&] { check_flags(f); });
   const RunDevice on = open_device(f.device, ranks);
   std::optional<Job> prepared;
-  ranks.together("set-up", [&] { prepared.emplace(f, *on.device, compute_threads(world.local_size())); });
+  const int threads = compute_threads(ranks);
+  ranks.together("set-up", [&] { prepared.emplace(f, *on.device, threads); });
   Job& job = *prepared;
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
-  if (ranks.first() && !on.note.empty()) std::cout << on.note << std::endl;
+  for (const std::string& note : on.notes)
+    if (ranks.first()) std::cout << note << std::endl;
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");
   const SampledImages images = draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks,

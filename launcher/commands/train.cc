@@ -56,17 +56,17 @@ int run(const TrainFlags& flags, World& world) {
                        .steps = flags.steps,
                        .resume = flags.resume,
                        .resume_proof = flags.resume_proof,
-                       .override_arithmetic = flags.override_arithmetic};
+                       .override_arithmetic = flags.override_arithmetic,
+                       .threads = 0};
   Ranks(world).together("start", [&] {
     config = config_of(flags);
-    options.threads = compute_threads(world.local_size());
     if (!flags.stop_after.empty()) options.stop_after_s = parse_duration(flags.stop_after);
     if (!flags.trace_steps.empty()) options.trace_steps = parse_step_range(flags.trace_steps);
     if (flags.dump_graph.empty()) return;
     const auto replicas = static_cast<int>(config.parallel().replicate_group());
     const RunSetup setup = make_setup(config, plan_mesh(world.size(), world.rank(), replicas));
-    const std::string text =
-        dump_graph(setup, flags.dump_graph, planned_target(RunConfig::Device_Name(config.device()), options.threads));
+    const Target target = planned_target(RunConfig::Device_Name(config.device()), compute_threads(world.local_size()));
+    const std::string text = dump_graph(setup, flags.dump_graph, target);
     if (world.rank() == 0) std::cout << text;
   });
   return flags.dump_graph.empty() ? train(config, options, world) : 0;

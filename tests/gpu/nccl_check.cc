@@ -104,7 +104,8 @@ int run(World& world, int replicas) {
   const auto on_host = make_cpu_device();
   const RunDevice gpu = open_device("cuda", ranks);
   REQUIRE(world.size() > 1, "nccl_check: one rank has nobody to speak with; start it by mpirun -np 2 or more");
-  if (ranks.first()) std::printf("%s\n", gpu.note.c_str());
+  for (const std::string& note : gpu.notes)
+    if (ranks.first()) std::printf("%s\n", note.c_str());
   Mesh mesh = make_mesh(world, replicas);  // its communicators end before the device
   connect_devices(ranks, mesh, *gpu.device);
   bool any_wrong = false;

@@ -34,6 +34,20 @@ TEST(Metrics, AStepHasExactlyTheKeysOfTheContract) {
   EXPECT_EQ(to_json(m).at("mfu"), 0.4);
 }
 
+TEST(Metrics, AStepOnGpusHasWhatTheyTell) {
+  StepMetrics m = at_step(1);
+  m.gpu = GpuReading{.watts = 512.25, .celsius = 61, .sm_mhz = 1755, .throttle = 0x4};
+  const Json object = to_json(m);
+  EXPECT_EQ(object.at("gpu_watts"), 512.25);
+  EXPECT_EQ(object.at("gpu_celsius"), 61);
+  EXPECT_EQ(object.at("gpu_sm_mhz"), 1755);
+  EXPECT_EQ(object.at("gpu_throttle"), Json({"sw_power_cap"}));
+  m.gpu = GpuReading{.celsius = 61};
+  EXPECT_FALSE(to_json(m).contains("gpu_watts"));
+  EXPECT_FALSE(to_json(m).contains("gpu_sm_mhz"));
+  EXPECT_EQ(to_json(m).at("gpu_throttle"), Json::array());
+}
+
 TEST(Metrics, ReadsBackWhatWasWritten) {
   const TestFolder folder;
   MetricsWriter writer(folder / "m.jsonl", 0);

@@ -62,6 +62,17 @@ TEST(LogLine, CarriesWhatUsersExpect) {
             "eta 8d19h");
 }
 
+TEST(LogLine, SaysWhatTheGpusTell) {
+  StepMetrics m = example();
+  m.gpu = GpuReading{.watts = 512.25, .celsius = 61, .sm_mhz = 1755, .throttle = 0x4 | 0x20};
+  const auto line = [&] { return format_step(m, {.steps = 2000}, 81.3, -1); };
+  EXPECT_NE(line().find(" | mem 41.2 GiB | gpu 512 W 61 °C 1755 MHz sw_power_cap sw_thermal_slowdown | data"),
+            std::string::npos)
+      << line();
+  m.gpu = GpuReading{.celsius = 61};
+  EXPECT_NE(line().find(" | gpu 61 °C | "), std::string::npos);
+}
+
 TEST(LogLine, LeavesOutWhatIsUnknownOrMeansNothingOnOneRank) {
   StepMetrics m = example();
   m.mfu.reset();

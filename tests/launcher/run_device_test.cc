@@ -17,7 +17,7 @@ TEST(RunDevice, OfABuildWithoutCudaIsTheCpu) {
   for (const char* wanted : {"auto", "cpu"}) {
     const RunDevice run = open_device(wanted);
     EXPECT_STREQ(run.device->name(), "cpu");
-    EXPECT_EQ(run.note, "");
+    EXPECT_TRUE(run.notes.empty());
     EXPECT_EQ(full_name(*run.device), "cpu");
     EXPECT_EQ(target_of(*run.device, 3).threads, 3);
     EXPECT_EQ(target_of(*run.device, 3).copied_on_host, nullptr);

@@ -56,6 +56,18 @@ TEST(TensorBoard, StepsHaveTheUsualNames) {
   EXPECT_FALSE(values.contains("grad_norm/units")) << "no histograms are wanted";
 }
 
+TEST(TensorBoard, StepsOnGpusHaveWhatTheyTell) {
+  const TestFolder folder;
+  PosixFiles files;
+  StepMetrics m = at_step(1);
+  m.gpu = GpuReading{.watts = 512, .sm_mhz = 1755};
+  TensorBoard(files, folder.path, every(1, 0), 0).step(m);
+  auto values = values_of(read_events(event_files(folder.path)[0])[2]);
+  EXPECT_EQ(values.at("gpu/power(W)").simple_value(), 512);
+  EXPECT_EQ(values.at("gpu/sm_clock(MHz)").simple_value(), 1755);
+  EXPECT_FALSE(values.contains("gpu/temperature(C)"));
+}
+
 TEST(TensorBoard, WritesAtTheStepsThatAreWanted) {
   const TestFolder folder;
   PosixFiles files;
