@@ -95,9 +95,11 @@ bool names_unknown_command(const CLI::App& app) {
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = deepest(app);
   if (const std::string word = leftover(app); !word.empty()) return describe_leftover(command, word);
-  if (!commands_of(command).empty())
+  const bool lacks_command = !commands_of(command).empty() && dynamic_cast<const CLI::RequiredError*>(&error);
+  if (lacks_command)
     return "'" + full_name(command) + "' needs a command: " + join_words(commands_of(command)) + "; see --help";
-  return full_name(command) + ": " + error.what() + "; see " + full_name(command) + " --help";
+  const std::string speaker = command.get_parent() ? full_name(command) + ": " : "";
+  return speaker + error.what() + "; see " + full_name(command) + " --help";
 }
 
 void tell_mistake(const std::string& message, std::ostream& err) {

@@ -132,7 +132,7 @@ TEST(Sample, GuidanceChangesPixels) {
   EXPECT_NE(plain, guided);
   EXPECT_NE(trained.pixels({"--cfg", "4", "--cfg-schedule", "power-cosine"}), guided);
   EXPECT_NE(trained.pixels({"--cfg", "4", "--cfg-channels", "1"}), guided);
-  EXPECT_TRUE(fails(trained.sample(trained.run_dir, {"--cfg", "nan"}), 2, {"sample.cfg"}));
+  EXPECT_TRUE(fails(trained.sample(trained.run_dir, {"--cfg", "nan"}), 2, {"--cfg: got 'nan', expected a number"}));
   EXPECT_TRUE(fails(trained.sample(trained.run_dir, {"--cfg-schedule", "sine"}), 2, {"power-cosine"}));
 }
 
