@@ -14,20 +14,25 @@ namespace {
 constexpr int kInFlight = Transport::kSlots / 2;  // chunks, each way
 
 // Between two looks at the transport: first only gives way, and later, when a peer is late or the link is slow, sleeps,
-// so that computing threads have the core: each time longer, up to a sixteenth of what it has waited.
+// so that computing threads have the core: each time longer, up to a sixteenth of what it has waited. After a wait that
+// slept, the next one sleeps sooner: looks are what a slow link takes from computing.
 class Patience {
  public:
   void wait() {
-    if (++looks_ < kYields)
+    if (++looks_ < yields_)
       std::this_thread::yield();
     else
-      std::this_thread::sleep_for(std::chrono::microseconds(kNapMicroseconds << std::min((looks_ - kYields) / 16, 4)));
+      std::this_thread::sleep_for(std::chrono::microseconds(kNapMicroseconds << std::min((looks_ - yields_) / 16, 4)));
   }
-  void reset() { looks_ = 0; }
+  void reset() {
+    if (looks_ == 0) return;
+    yields_ = looks_ < yields_ ? kYields : kYieldsWhereSlow;
+    looks_ = 0;
+  }
 
  private:
-  static constexpr int kYields = 200, kNapMicroseconds = 20;
-  int looks_ = 0;
+  static constexpr int kYields = 200, kYieldsWhereSlow = 20, kNapMicroseconds = 20;
+  int looks_ = 0, yields_ = kYields;
 };
 
 // One chunk out and one in, of the same size.
@@ -175,7 +180,6 @@ class Collectives final : public Communicator {
   void exchange(int64_t count, int64_t lag, const At& at, const Arrived& arrived) {
     try {
       int64_t receives = 0, received = 0, sends = 0, sent = 0;  // started and done
-      Patience patience;
       while (received < count || sent < count) {
         for (; receives < count && receives < received + kInFlight; ++receives) {
           const Exchange e = at(receives);
@@ -194,7 +198,7 @@ class Collectives final : public Communicator {
           ++sent;
           moved = true;
         }
-        moved ? patience.reset() : patience.wait();
+        moved ? patience_.reset() : patience_.wait();
       }
     } catch (...) {
       transport_->forget();
@@ -211,6 +215,7 @@ class Collectives final : public Communicator {
   const std::unique_ptr<Transport> transport_;
   const std::shared_ptr<CallLog> log_;  // keeps calls_ alive
   CallLog::Group& calls_;
+  Patience patience_;           // knows from one call to the next whether the link is slow
   std::vector<float> landing_;  // where a reduce_scatter's terms arrive
 };
 
