@@ -14,7 +14,7 @@ namespace {
 constexpr int kInFlight = Transport::kSlots / 2;  // chunks, each way
 
 // Between two looks at the transport: first only gives way, and later, when a peer is late or the link is slow, sleeps,
-// so that computing threads have the core: each time longer, up to a sixteenth of what it has waited. After a wait that
+// so that computing threads have the core: each time longer, up to about a sixteenth of what it has waited. After a wait that
 // slept, the next one sleeps sooner: looks are what a slow link takes from computing.
 class Patience {
  public:

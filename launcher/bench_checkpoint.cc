@@ -59,22 +59,13 @@ RunConfig without_pruning(RunConfig config) {
   return config;
 }
 
-RunSetup join(const RunConfig& config, Ranks& ranks) {
-  const auto replicas = static_cast<int>(config.parallel().replicate_group());
-  ranks.together("ranks", [&] { plan_mesh(ranks.size(), ranks.rank(), replicas); });
-  const Mesh mesh = make_mesh(ranks.world(), replicas);
-  RunSetup setup;
-  ranks.together("ranks", [&] { setup = make_setup(config, mesh); });
-  return setup;
-}
-
 // The state of a run, and what saves it; no model beside it.
 class SavedState {
  public:
   SavedState(const RunConfig& config, const CheckpointBenchOptions& options, World& world)
       : config_(without_pruning(config)),
         ranks_(world),
-        setup_(join(config_, ranks_)),
+        setup_(make_setup(config_, ranks_)),
         pool_(options.threads),
         device_(make_cpu_device()) {
     ranks_.together("memory", [&] {

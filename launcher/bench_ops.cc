@@ -23,7 +23,7 @@ RunConfig on_one_rank(RunConfig config) {
 
 }  // namespace
 
-std::string default_ops_config() {
+std::string default_bench_config() {
   return "global_batch_size: 128 micro_batch_size: 16 "
          "model { input_size: 16 patch_size: 2 hidden_size: 256 depth: 2 num_heads: 4 num_classes: 10 } "
          "data { kind: synthetic images: 1024 } ema { name: 'ema' decay: 0.9999 }";

@@ -30,7 +30,7 @@ struct OpsBench {
 };
 
 // What is measured where no config is named: a small latent DiffiT, its steps, validation and sampler.
-std::string default_ops_config();
+std::string default_bench_config();
 
 // Each graph runs `times` times.
 OpsBench measure_ops(const RunConfig& config, int times, int threads);

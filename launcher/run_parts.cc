@@ -37,12 +37,7 @@ RunParts::~RunParts() = default;
 
 RunSetup RunParts::join() {
   check_same_start(ranks_, config_, options_);
-  const auto replicas = static_cast<int>(config_.parallel().replicate_group());
-  ranks_.together("ranks", [&] { plan_mesh(ranks_.size(), ranks_.rank(), replicas); });
-  const Mesh mesh = make_mesh(ranks_.world(), replicas);
-  RunSetup setup;
-  ranks_.together("ranks", [&] { setup = make_setup(config_, mesh); });
-  return setup;
+  return make_setup(config_, ranks_);
 }
 
 void RunParts::open_devices() {

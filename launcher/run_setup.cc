@@ -121,6 +121,15 @@ RunSetup make_setup(const RunConfig& config, const Mesh& mesh) {
   return setup;
 }
 
+RunSetup make_setup(const RunConfig& config, Ranks& ranks) {
+  const auto replicas = static_cast<int>(config.parallel().replicate_group());
+  ranks.together("ranks", [&] { plan_mesh(ranks.size(), ranks.rank(), replicas); });
+  const Mesh mesh = make_mesh(ranks.world(), replicas);
+  RunSetup setup;
+  ranks.together("ranks", [&] { setup = make_setup(config, mesh); });
+  return setup;
+}
+
 std::vector<double> step_numbers(const RunConfig& config, int64_t step) {
   const auto& o = config.optimizer();
   const double batch = static_cast<double>(config.global_batch_size()), images = batch * static_cast<double>(step + 1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "launcher/graphs.h"
+#include "launcher/ranks.h"
 #include "launcher/run_config.pb.h"
 #include "model/guidance.h"
 
@@ -9,6 +10,8 @@ namespace shardit {
 
 // For one rank of `mesh`. UserError naming the rank counts that would do if its size does not divide the micro-batches.
 RunSetup make_setup(const RunConfig& config, const Mesh& mesh = plan_mesh(1, 0, 1));
+// The same, with communicators. Collective: all ranks get theirs, or all the same error.
+RunSetup make_setup(const RunConfig& config, Ranks& ranks);
 
 // The learning rate and the other numbers of update `step` (0 is the first), in the order `adamw` reads them.
 //   lr ramps linearly over optimizer.warmup_images.

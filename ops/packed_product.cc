@@ -234,7 +234,7 @@ int64_t PackedProduct::shared_bytes() const {
 
 int64_t PackedProduct::scratch_bytes() const {
   return visit_sums(product_, [&]<typename S>(S) {
-    const bool in_scratch = product_.k > kInner && product_.c.dtype == DType::kBF16;
+    const bool in_scratch = product_.k > kInner && product_.c.dtype != DTypeOf<S>::value;
     const int64_t sums = in_scratch ? rounded_up(largest_.columns, kPanelColumns<S>) : 0;
     return largest_.rows * (kInner + sums) * static_cast<int64_t>(sizeof(S));
   });

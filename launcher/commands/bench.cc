@@ -10,14 +10,14 @@
 
 namespace shardit {
 
-CLI::Option* add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets) {
+void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets) {
   command->add_option("--set", sets, "key.path=value, overrides the config; may be repeated");
-  return command->add_option("CONFIG", config,
-                             "Run config, protobuf text; default: a small latent DiffiT on synthetic images");
+  command->add_option("CONFIG", config,
+                      "Run config, protobuf text; default: a small latent DiffiT on synthetic images");
 }
 
 RunConfig bench_config(const std::string& path, const std::vector<std::string>& sets) {
-  return path.empty() ? parse_config(default_ops_config(), "default", sets) : load_config(path, sets);
+  return path.empty() ? parse_config(default_bench_config(), "default", sets) : load_config(path, sets);
 }
 
 std::string bench_config_name(const std::string& path) { return path.empty() ? "a small latent DiffiT" : path; }

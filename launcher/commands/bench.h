@@ -17,7 +17,7 @@ void add_bench_data(CLI::App& bench, Handler& chosen);
 
 // What they share: the flags that most of them have (the config, which is returned), and results as files (IoError
 // where that fails).
-CLI::Option* add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets);
+void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets);
 // The config at `path`, or where none was given a small latent DiffiT on synthetic images; and what to call it.
 RunConfig bench_config(const std::string& path, const std::vector<std::string>& sets);
 std::string bench_config_name(const std::string& path);

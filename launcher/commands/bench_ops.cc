@@ -4,10 +4,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "core/error.h"
-#include "dist/launch_environment.h"
 #include "launcher/commands/bench.h"
-#include "launcher/config.h"
 #include "launcher/format.h"
 #include "launcher/output_file.h"
 #include "launcher/threads.h"
@@ -41,11 +38,8 @@ void print_bench(const OpsBench& bench) {
 }
 
 int run_ops(const OpsFlags& flags) {
-  REQUIRE(!started_by_launcher(), "bench ops: kernels are those of one rank; start it alone, without mpirun");
   if (!flags.json.empty()) check_output_file(flags.json);
-  const RunConfig config = flags.config.empty() ? parse_config(default_ops_config(), "default", flags.sets)
-                                                : load_config(flags.config, flags.sets);
-  const OpsBench bench = measure_ops(config, flags.times, compute_threads());
+  const OpsBench bench = measure_ops(bench_config(flags.config, flags.sets), flags.times, compute_threads());
   print_bench(bench);
   if (!flags.json.empty()) write_text(flags.json, to_json(bench).dump(2) + "\n");
   return 0;
@@ -60,10 +54,10 @@ void add_bench_ops(CLI::App& bench, Handler& chosen) {
       "machine gives at best",
       "shardit bench ops configs/bench-cpu.textproto --json ops.json");
   auto flags = std::make_shared<OpsFlags>();
-  add_config_flags(command, flags->config, flags->sets)->required(false);
+  add_config_flags(command, flags->config, flags->sets);
   command->add_option("--times", flags->times, "Runs of each graph")->check(CLI::PositiveNumber)->capture_default_str();
   add_json_flag(command, flags->json);
-  command->callback([flags, &chosen] { chosen = [flags] { return run_ops(*flags); }; });
+  command->callback([flags, &chosen] { chosen = by_first_rank([flags] { return run_ops(*flags); }); });
 }
 
 }  // namespace shardit

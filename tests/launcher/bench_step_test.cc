@@ -78,7 +78,7 @@ TEST(BenchOps, HasTheKernelsOfAllGraphsOfARun) {
 }
 
 TEST(BenchOps, NeedsNoConfig) {
-  const RunConfig config = parse_config(default_ops_config(), "default");
+  const RunConfig config = parse_config(default_bench_config(), "default");
   EXPECT_EQ(config.global_batch_size() % config.micro_batch_size(), 0);
 }
 
