@@ -2,9 +2,9 @@
 
 #include <cublasLt.h>
 
+#include <bit>
 #include <map>
 #include <mutex>
-#include <string>
 
 #include <glog/logging.h>
 #include "core/cuda_error.h"
@@ -46,6 +46,12 @@ cublasLtEpilogue_t library_epilogue(const Product& p) {
       return CUBLASLT_EPILOGUE_DGELU;
   }
   LOG(FATAL) << "no such epilogue";
+}
+
+template <typename T>
+cublasStatus_t read(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlgoConfigAttributes_t attribute, T& value) {
+  size_t written = 0;
+  return cublasLtMatmulAlgoConfigGetAttribute(&algorithm, attribute, &value, sizeof value, &written);
 }
 
 }  // namespace
@@ -93,7 +99,7 @@ struct DeviceProduct::Call {
   }
 
   // What the library may choose from: `alignment` in bytes, 0 for that of each operand's elements.
-  void init(cublasLtMatmulPreferenceOpaque_t& preference, uint32_t alignment) const {
+  void init(cublasLtMatmulPreferenceOpaque_t& preference, uint32_t alignment, int64_t workspace_bytes) const {
     check(cublasLtMatmulPreferenceInit(&preference), "cublasLtMatmulPreferenceInit");
     const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
       check(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof value),
@@ -102,7 +108,7 @@ struct DeviceProduct::Call {
     const auto aligned = [&](const ColumnMajorProduct::Matrix& m) {
       return alignment ? alignment : static_cast<uint32_t>(size_of(m.dtype));
     };
-    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kProductWorkspaceBytes));
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes));
     set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, aligned(blas.left));
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, aligned(blas.right));
@@ -114,31 +120,64 @@ struct DeviceProduct::Call {
   // add in the output do so in another precision, or as blocks arrive.
   bool is_repeatable(const cublasLtMatmulAlgo_t& algorithm) const {
     uint32_t scheme = 0;
-    size_t written = 0;
-    check(cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme,
-                                               sizeof scheme, &written),
-          "cublasLtMatmulAlgoConfigGetAttribute");
+    check(read(algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, scheme), "cublasLtMatmulAlgoConfigGetAttribute");
     return scheme == CUBLASLT_REDUCTION_SCHEME_NONE || scheme == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   }
 
-  // The library's first repeatable answer.
-  cublasLtMatmulAlgo_t choose(uint32_t alignment) const {
-    constexpr int kAnswers = 16;
-    cublasLtMatmulHeuristicResult_t answers[kAnswers];
-    int count = 0;
+  // For operands aligned to `alignment` bytes. An address stands for what the library wants to see, but does not read.
+  cublasLtMatmulDescOpaque_t operation_for(uint32_t alignment) const {
     cublasLtMatmulDescOpaque_t operation;
-    cublasLtMatmulPreferenceOpaque_t preference;
-    // An address stands for what the library wants to see, but does not read.
     const auto* address = reinterpret_cast<const void*>(alignment ? alignment : size_of(product.b.dtype));
     init(operation, address, address);
-    init(preference, alignment);
-    check(cublasLtMatmulAlgoGetHeuristic(handle, &operation, &left, &right, &d, &d, &preference, kAnswers, answers,
+    return operation;
+  }
+
+  // The library's repeatable answers, the best first by its own reckoning.
+  std::vector<cublasLtMatmulAlgo_t> answers(uint32_t alignment, int most, int64_t workspace_bytes) const {
+    std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(most));
+    int count = 0;
+    cublasLtMatmulDescOpaque_t operation = operation_for(alignment);
+    cublasLtMatmulPreferenceOpaque_t preference;
+    init(preference, alignment, workspace_bytes);
+    check(cublasLtMatmulAlgoGetHeuristic(handle, &operation, &left, &right, &d, &d, &preference, most, results.data(),
                                          &count),
           "cublasLtMatmulAlgoGetHeuristic");
+    std::vector<cublasLtMatmulAlgo_t> repeatable;
     for (int i = 0; i < count; ++i)
-      if (answers[i].state == CUBLAS_STATUS_SUCCESS && is_repeatable(answers[i].algo)) return answers[i].algo;
-    throw DeviceError("cuBLASLt matmul " + text_of(product) + ": no repeatable algorithm among " +
-                      std::to_string(count) + " for operands aligned to " +
+      if (results[i].state == CUBLAS_STATUS_SUCCESS && is_repeatable(results[i].algo))
+        repeatable.push_back(results[i].algo);
+    return repeatable;
+  }
+
+  // Why an algorithm cannot be used that did not come from the library just now; empty if it can.
+  std::string objection(const cublasLtMatmulAlgo_t& algorithm, uint32_t alignment) const {
+    cublasLtMatmulDescOpaque_t operation = operation_for(alignment);
+    cublasLtMatmulHeuristicResult_t result = {};
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoCheck(handle, &operation, &left, &right, &d, &d, &algorithm, &result);
+    if (status != CUBLAS_STATUS_SUCCESS) return std::string("cuBLASLt says ") + cublasLtGetStatusName(status);
+    if (result.workspaceSize > static_cast<size_t>(kProductWorkspaceBytes))
+      return "it needs more scratch than there is";
+    return is_repeatable(algorithm) ? "" : "its bits need not repeat";
+  }
+
+  cublasLtMatmulAlgo_t admitted(const LibraryAlgorithm& told, uint32_t alignment) const {
+    const auto algorithm = std::bit_cast<cublasLtMatmulAlgo_t>(told);
+    const std::string wrong = objection(algorithm, alignment);
+    REQUIRE(wrong.empty(),
+            "product_table: its algorithm for " + key_of(product, alignment) + " cannot be used: " + wrong +
+                "\nwrite the table anew with `shardit bench ops CONFIG --tune`, or take " + "product_table out");
+    return algorithm;
+  }
+
+  cublasLtMatmulAlgo_t choose(uint32_t alignment) const {
+    constexpr int kAnswers = 16;
+    const ProductChoices* choices = ProductsToldBy::current();
+    if (const LibraryAlgorithm* told = choices ? choices->find(product, alignment) : nullptr)
+      return admitted(*told, alignment);
+    const std::vector<cublasLtMatmulAlgo_t> repeatable = answers(alignment, kAnswers, kProductWorkspaceBytes);
+    if (!repeatable.empty()) return repeatable.front();
+    throw DeviceError("cuBLASLt matmul " + text_of(product) + ": no repeatable algorithm for operands aligned to " +
                       (alignment ? std::to_string(alignment) + " bytes" : "their elements"));
   }
 

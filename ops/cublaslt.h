@@ -1,15 +1,19 @@
 // Matrix products on a GPU by cuBLASLt: what ops/onednn.h is on the CPU.
 //
-// One product is one call, its algorithm chosen when the node is prepared. The choice depends on the sizes, the types,
-// the kind of GPU and the library's version, never on memory that happens to be free or on timing; algorithms that
-// would not give the same bits every time are not eligible. fp32 and bf16 operands, sums in fp32, no TF32.
+// One product is one call, its algorithm chosen when the node is prepared: the one that a run was told to use, else the
+// library's first. That depends on the sizes, the types, the kind of GPU and the library's version, never on memory
+// that happens to be free or on timing; algorithms that would not give the same bits every time are not eligible. fp32
+// and bf16 operands, sums in fp32, no TF32.
 #pragma once
 
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "core/op_card.h"
 #include "ops/product.h"
+#include "ops/product_choices.h"
 
 namespace shardit {
 
@@ -42,7 +46,8 @@ inline bool takes_epilogue(const Product& p) {
 
 class DeviceProduct : public Prepared {
  public:
-  explicit DeviceProduct(const Product& product);  // on the current device; throws DeviceError
+  // On the current device, as ProductsToldBy has it. Throws DeviceError, and UserError where the library refuses that.
+  explicit DeviceProduct(const Product& product);
   ~DeviceProduct() override;
 
   // c = a b, plus the bias if the product has one. The scratch is aligned to 256 bytes, other addresses to their

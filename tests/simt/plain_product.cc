@@ -19,7 +19,9 @@ struct DeviceProduct::Call {
   Product product;
 };
 
-DeviceProduct::DeviceProduct(const Product& product) : call_(std::make_unique<Call>(Call{product})) {}
+DeviceProduct::DeviceProduct(const Product& product) : call_(std::make_unique<Call>(Call{product})) {
+  if (const ProductChoices* choices = ProductsToldBy::current()) choices->find(product, kWideAlignment);
+}
 DeviceProduct::~DeviceProduct() = default;
 
 void DeviceProduct::run(const ProductOperands& o, std::byte*, void*) const {
