@@ -2,12 +2,14 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <mutex>
 
 #include <glog/logging.h>
 #include "core/cuda_error.h"
+#include "ops/product_tuning.h"
 
 namespace shardit {
 namespace {
@@ -203,6 +205,45 @@ void DeviceProduct::run(const ProductOperands& operands, std::byte* workspace, v
   CHECK_EQ(operands.bias != nullptr, call_->product.bias) << text_of(call_->product);
   CHECK_EQ(operands.aside != nullptr, call_->product.epilogue != Epilogue::kNone) << text_of(call_->product);
   call_->run(operands, workspace, stream);
+}
+
+// With all the scratch that there is, and with none: the library leaves out what it thinks slow.
+std::vector<LibraryAlgorithm> DeviceProduct::answers(int most) const {
+  std::vector<LibraryAlgorithm> all;
+  for (const int64_t workspace_bytes : {kProductWorkspaceBytes, int64_t{0}})
+    for (const cublasLtMatmulAlgo_t& answer : call_->answers(kWideAlignment, most, workspace_bytes)) {
+      const auto algorithm = std::bit_cast<LibraryAlgorithm>(answer);
+      const bool known = std::find(all.begin(), all.end(), algorithm) != all.end();
+      if (!known && call_->objection(answer, kWideAlignment).empty()) all.push_back(algorithm);
+    }
+  return all;
+}
+
+void DeviceProduct::use(const LibraryAlgorithm& algorithm) { call_->wide = call_->admitted(algorithm, kWideAlignment); }
+
+std::string describe(const LibraryAlgorithm& algorithm) {
+  const auto lt = std::bit_cast<cublasLtMatmulAlgo_t>(algorithm);
+  std::string text;
+  const auto add = [&](const char* name, cublasLtMatmulAlgoConfigAttributes_t attribute, auto value) {
+    if (read(lt, attribute, value) != CUBLAS_STATUS_SUCCESS) return;  // not every version has all of them
+    text += (text.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(value);
+  };
+  add("id", CUBLASLT_ALGO_CONFIG_ID, int32_t{});
+  add("tile", CUBLASLT_ALGO_CONFIG_TILE_ID, uint32_t{});
+  add("stages", CUBLASLT_ALGO_CONFIG_STAGES_ID, uint32_t{});
+  add("split k", CUBLASLT_ALGO_CONFIG_SPLITK_NUM, int32_t{});
+  add("reduction", CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, uint32_t{});
+  add("swizzle", CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, uint32_t{});
+  add("custom", CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, uint32_t{});
+  add("inner shape", CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID, uint16_t{});
+  add("cluster", CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, uint16_t{});
+  return text;
+}
+
+std::string cublaslt_version() {
+  const size_t version = cublasLtGetVersion();  // 130100: 13.1.0
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
 }
 
 }  // namespace shardit

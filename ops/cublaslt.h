@@ -54,10 +54,17 @@ class DeviceProduct : public Prepared {
   // elements, those of a product with an epilogue to kWideAlignment. Throws DeviceError if the call is refused.
   void run(const ProductOperands& operands, std::byte* workspace, void* stream) const;
 
+  // For tuning, with operands aligned to kWideAlignment: eligible algorithms, the library's choice first, and the one
+  // that run() uses from now on.
+  std::vector<LibraryAlgorithm> answers(int most) const;
+  void use(const LibraryAlgorithm& algorithm);
+
  private:
   struct Call;
   std::unique_ptr<Call> call_;
 };
+
+std::string describe(const LibraryAlgorithm& algorithm);  // "id 66, tile 24, …", by the library's numbers
 
 // The product as BLAS says it, with columns contiguous: a row-major c is a column-major d = c^T = b^T a^T.
 struct ColumnMajorProduct {
