@@ -46,6 +46,7 @@ void put_run(const RunState& run, pb::Manifest& out) {
   for (const auto& [library, version] : run.library_versions) (*out.mutable_library_versions())[library] = version;
   out.set_run_nonce(run.run_nonce);
   out.set_data_fingerprint(run.data_fingerprint);
+  out.set_product_table(run.product_table);
   if (run.resume_loss_bits) out.mutable_resume_proof()->set_loss_bits(*run.resume_loss_bits);
 }
 
@@ -103,6 +104,7 @@ RunState get_run(const pb::Manifest& in) {
   run.library_versions.insert(in.library_versions().begin(), in.library_versions().end());
   run.run_nonce = in.run_nonce();
   run.data_fingerprint = in.data_fingerprint();
+  run.product_table = in.product_table();
   if (in.has_resume_proof()) run.resume_loss_bits = in.resume_proof().loss_bits();
   return run;
 }

@@ -36,6 +36,7 @@ struct RunState {
   std::map<std::string, std::string> library_versions;
   std::string run_nonce;
   std::string data_fingerprint;              // of the training data; empty where the state came without any
+  std::string product_table;                 // text; empty: libraries chose all algorithms
   std::optional<uint32_t> resume_loss_bits;  // resume proof: fp32 bits of the next step's micro-batch 0 loss
 };
 

@@ -19,6 +19,7 @@ Manifest small_manifest() {
   manifest.run.config_text = "seed: 42\n";
   manifest.run.library_versions = {{"onednn", "2.6.3"}, {"blas", "1"}};
   manifest.run.resume_loss_bits = 0x3f800000;
+  manifest.run.product_table = "entry { best_us: 5 }";
   manifest.files = {{"rank-00000.safetensors", 4196, 1}, {"rank-00001.safetensors", 4196, 2}};
   manifest.tensors = {{"params/w", DType::kF32, {2, 1024}, {{1, 2, 3}}, {{0, 100, 0, 1024}, {1, 100, 1024, 1024}}}};
   manifest.root = root_of(manifest.tensors);
@@ -40,6 +41,7 @@ TEST(Manifest, MakesTheRoundTrip) {
   EXPECT_EQ(read.run.config_text, manifest.run.config_text);
   EXPECT_EQ(read.run.library_versions, manifest.run.library_versions);
   EXPECT_EQ(read.run.resume_loss_bits, 0x3f800000u);
+  EXPECT_EQ(read.run.product_table, manifest.run.product_table);
   EXPECT_EQ(read.find("params/w")->ranges[1].first, 1024);
   EXPECT_EQ(read.find("params/x"), nullptr);
   EXPECT_EQ(read.data_bytes(), 8392);
