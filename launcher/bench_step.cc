@@ -127,6 +127,7 @@ StepBench measure_step(const RunConfig& config, const StepBenchOptions& options,
   const double stated = stated_bf16_flops(run.device().model());
   const double peak = stated > 0 && products == DType::kBF16 ? stated : bench.ceilings.flops_per_s(products);
   bench.device = full_name(run.device());
+  bench.products = run.products().note;
   bench.parameters = run.setup().layout.parameters();
   bench.plan_bytes = run.program().memory().arena_bytes;
   bench.model_flops = 3 * forward_matmul_flops(run.setup()) * static_cast<double>(bench.images);

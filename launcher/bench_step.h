@@ -35,8 +35,8 @@ struct OpShare {
 
 struct StepBench {
   int ranks = 1, threads = 1;
-  std::string device;
-  Ceilings ceilings;  // of one rank, the lowest, while all measured
+  std::string device, products;  // products: what of a table is used; empty: there is none
+  Ceilings ceilings;             // of one rank, the lowest, while all measured
   int64_t images = 0, parameters = 0;
   int64_t plan_bytes = 0;    // of a rank
   double model_flops = 0;    // of a step, all ranks: 3 x forward, 2 per multiply-add of products

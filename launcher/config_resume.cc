@@ -10,10 +10,11 @@ namespace {
 
 // A key, or all keys under a prefix that ends in '.'. Everything else decides what is computed and must stay: of
 // parallel{…} that is the order in which gradients are summed. data.on_corrupt decides whether a run goes on, and not
-// what it computes as long as it does. Where the data lie does not matter either: what they are is compared by itself
-// (Dataset::fingerprint).
+// what it computes as long as it does. Where the data and the product table lie does not matter either: what they are
+// is compared by itself (Dataset::fingerprint, RunProducts).
 const std::vector<std::string> kFree = {"steps",
                                         "device",
+                                        "product_table",
                                         "optimizer.lr",
                                         "optimizer.warmup_images",
                                         "parallel.",

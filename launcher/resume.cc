@@ -33,6 +33,7 @@ struct Wanted {
   const RunConfig& config;
   const TrainOptions& options;
   const std::string& fingerprint;
+  const RunProducts& products;
 };
 
 // Every change that makes it another run: a config key, or other data under the same key.
@@ -44,6 +45,9 @@ std::vector<std::string> changes(const Checkpoint& checkpoint, const Wanted& wan
   const bool other_data = !saved.data_fingerprint.empty() && saved.data_fingerprint != wanted.fingerprint;
   if (other_data && lines.empty())
     lines.push_back("contents of the training data: saved " + saved.data_fingerprint + ", now " + wanted.fingerprint);
+  if (wanted.products.differ_from(saved))
+    lines.push_back("product table, which has other algorithms for " + wanted.products.device +
+                    "; --set product_table= goes on with those");
   return lines;
 }
 
@@ -81,10 +85,18 @@ std::optional<Resumed> resume_newest(FileSystem& files, const Readers& readers, 
 
 }  // namespace
 
+std::string stored_products(FileSystem& files, const TrainOptions& options) {
+  if (options.resume == "none") return "";
+  if (options.resume != "auto")
+    return open_step(files, options.run_dir, std::stoll(options.resume)).manifest.run.product_table;
+  const NewestCheckpoint newest = find_newest(files, options.run_dir);
+  return newest.checkpoint ? newest.checkpoint->manifest.run.product_table : "";
+}
+
 std::optional<Resumed> resume_run(FileSystem& files, const Readers& readers, const RunConfig& config,
                                   const TrainOptions& options, const std::string& fingerprint,
-                                  std::span<const TensorPart> state) {
-  const Wanted wanted{config, options, fingerprint};
+                                  const RunProducts& products, std::span<const TensorPart> state) {
+  const Wanted wanted{config, options, fingerprint, products};
   Warnings warnings(readers.world.rank() == 0);
   if (options.resume == "auto") return resume_newest(files, readers, wanted, state, warnings);
   if (options.resume == "none") {

@@ -11,6 +11,7 @@
 #include "launcher/machine.h"
 #include "launcher/progress.h"
 #include "launcher/run_device.h"
+#include "ops/product_tuning.h"
 
 namespace shardit {
 namespace {
@@ -51,15 +52,17 @@ void set_device_kind(RunState& run, const Device& device) {
   if (device.model().empty())
     run.device_kind += " " + build.instruction_set + ", kernels for " + library_instruction_set();
   for (const auto& [library, version] : build.libraries) run.library_versions[library] = version;
+  if (device.kernels() == Kernels::kCuda && cublaslt_version) run.library_versions["cuBLASLt"] = cublaslt_version();
 }
 
 ResumeProof::ResumeProof(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data,
-                         Ranks& ranks, const Device& device)
+                         Ranks& ranks, const Device& device, const RunProducts& products)
     : program_(program),
       setup_(setup),
       config_(config),
       data_(data),
       ranks_(ranks),
+      products_(products),
       reader_(data, setup.seed, config.data().flip(), OnCorrupt::kSkip) {  // the step decides whether the run goes on
   RunState here;
   set_device_kind(here, device);
@@ -149,6 +152,7 @@ std::string ResumeProof::why_not_comparable(const RunState& saved) const {
       return change.key + " was " + value_text(change.before) + " and is now " + value_text(change.after);
   if (!saved.data_fingerprint.empty() && saved.data_fingerprint != data_.fingerprint())
     return "the training data are others";
+  if (products_.differ_from(saved)) return "the product table has other algorithms";
   return "";
 }
 

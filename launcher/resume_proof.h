@@ -18,15 +18,17 @@
 #include "data/loader.h"
 #include "launcher/ranks.h"
 #include "launcher/run_config.pb.h"
+#include "launcher/run_products.h"
 #include "launcher/run_setup.h"
 
 namespace shardit {
 
 class ResumeProof {
  public:
-  // `device`: the program's. REQUIRES: all arguments outlive it. Every rank has one, and all make the same calls.
+  // `device` and `products`: the program's. REQUIRES: all arguments outlive it. Every rank has one, and all make the
+  // same calls.
   ResumeProof(Program& program, const RunSetup& setup, const RunConfig& config, const Dataset& data, Ranks& ranks,
-              const Device& device);
+              const Device& device, const RunProducts& products);
 
   // The fp32 bits of the loss of micro-batch 0 of step number `step` (the first is 0) on the weights as they are.
   // Nothing, and a WARNING, where its images cannot be read: a save does not fail for what only the next step needs.
@@ -61,6 +63,7 @@ class ResumeProof {
   const RunConfig& config_;
   const Dataset& data_;
   Ranks& ranks_;
+  const RunProducts& products_;
   SampleReader reader_;
   std::string kind_;
   double last_ms_ = 0;

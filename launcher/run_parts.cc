@@ -8,13 +8,14 @@
 #include "launcher/hang.h"
 #include "launcher/memory_check.h"
 #include "launcher/run_data.h"
+#include "launcher/resume.h"
 #include "launcher/run_device.h"
 #include "launcher/step_report.h"
 #include "launcher/threads.h"
 
 namespace shardit {
 
-RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& ranks, RunLog& log)
+RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& ranks, RunLog& log, FileSystem& files)
     : config_(config),
       options_(options),
       ranks_(ranks),
@@ -22,6 +23,8 @@ RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& 
       setup_(join()),
       watchdog_(end_hangs(ranks.world(), config.parallel().watchdog_s())) {
   open_devices();
+  products_ = open_products(config_, ranks_, *device_, [&] { return stored_products(files, options_); });
+  if (!products_.note.empty()) log_.say(products_.note);
   std::optional<CompiledProgram> compiled;
   ranks_.together("set-up", [&] {
     open_data();
@@ -30,6 +33,7 @@ RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& 
   check_same_data(ranks_, "training", data_->fingerprint());
   if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
   check_same_collectives(ranks_, *compiled);
+  const ProductsToldBy table(products_.choices.get());
   ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, *pool_); });
 }
 

@@ -9,6 +9,7 @@
 #include "core/pool.h"
 #include "launcher/ranks.h"
 #include "launcher/run_log.h"
+#include "launcher/run_products.h"
 #include "launcher/run_program.h"
 #include "launcher/trainer.h"
 #include "launcher/validation.h"
@@ -18,15 +19,16 @@ namespace shardit {
 class Watchdog;
 
 // Every rank has one; making it is collective. Throws on every rank what is wrong with the start of any.
-// REQUIRES: config, options, ranks and log outlive it.
+// REQUIRES: config, options, ranks, log and files outlive it.
 class RunParts {
  public:
-  RunParts(const RunConfig& config, const TrainOptions& options, Ranks& ranks, RunLog& log);
+  RunParts(const RunConfig& config, const TrainOptions& options, Ranks& ranks, RunLog& log, FileSystem& files);
   ~RunParts();
   RunParts(const RunParts&) = delete;
   RunParts& operator=(const RunParts&) = delete;
 
   Device& device() { return *device_; }
+  const RunProducts& products() const { return products_; }
   const RunSetup& setup() const { return setup_; }
   const Dataset& data() const { return *data_; }
   int threads() const { return pool_->threads(); }
@@ -48,6 +50,7 @@ class RunParts {
   RunLog& log_;
   std::unique_ptr<Device> device_;  // outlives the communicators of the set-up's mesh, which use its streams
   int sharers_ = 1;                 // ranks on the device
+  RunProducts products_;
   std::optional<GpuGauge> gauge_;
   RunSetup setup_;
   std::optional<Pool> pool_;

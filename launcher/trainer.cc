@@ -39,13 +39,13 @@ class Trainer {
         options_(options),
         ranks_(world),
         log_(ranks_.first()),
-        parts_(config_, options_, ranks_, log_),
+        parts_(config_, options_, ranks_, log_, files_),
         setup_(parts_.setup()),
         data_(parts_.data()),
         program_(parts_.program()),
         folder_{options.run_dir},
         saver_(world, files_, program_, setup_, config_, options_.run_dir),
-        proof_(program_, setup_, config_, data_, ranks_, parts_.device()) {}
+        proof_(program_, setup_, config_, data_, ranks_, parts_.device(), parts_.products()) {}
 
   int run() {
     const int64_t last = options_.steps > 0 ? std::min(options_.steps, config_.steps()) : config_.steps();
@@ -95,7 +95,8 @@ class Trainer {
       const Readers readers{ranks_.control(), setup_.sharding.state_shards() > 1
                                                   ? setup_.sharding.mesh.shard.communicator.get()
                                                   : nullptr};
-      resumed = resume_run(files_, readers, config_, options_, data_.fingerprint(), parts_held(program_, setup_));
+      resumed = resume_run(files_, readers, config_, options_, data_.fingerprint(), parts_.products(),
+                           parts_held(program_, setup_));
     });
     if (!resumed) return resumed;
     push_state(program_, setup_);
@@ -218,7 +219,8 @@ class Trainer {
                  .ranks = ranks_.size(),
                  .zero_stage = static_cast<int>(config_.parallel().zero_stage()),
                  .run_nonce = nonce_,
-                 .data_fingerprint = data_.fingerprint()};
+                 .data_fingerprint = data_.fingerprint(),
+                 .product_table = parts_.products().text};
     set_device_kind(run, parts_.device());
     finish_save();
     run.resume_loss_bits = proof_.loss_bits(step_);
@@ -238,12 +240,12 @@ class Trainer {
   TrainOptions options_;
   Ranks ranks_;
   RunLog log_;
+  PosixFiles files_;
   RunParts parts_;
   const RunSetup& setup_;
   const Dataset& data_;
   Program& program_;
   RunFolder folder_;
-  PosixFiles files_;
   Saver saver_;
   ResumeProof proof_;
   std::optional<StepTrace> trace_;

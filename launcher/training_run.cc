@@ -26,11 +26,13 @@ TrainingRun::TrainingRun(const RunConfig& config, World& world, TrainingRunOptio
       pool_(options_.threads) {
   if (options_.communicates) connect_devices(ranks_, setup_.sharding.mesh, *options_.device);
   std::optional<CompiledProgram> compiled;
+  products_ = open_products(config_, ranks_, device());
   ranks_.together("set-up", [&] {
     data_ = open_training_data(config_);
     compiled = compile_run(setup_, options_.graphs, target_of(device(), options_.threads));
   });
   check_same_collectives(ranks_, *compiled);
+  const ProductsToldBy table(products_.choices.get());
   ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *options_.device, pool_); });
   initialize_state(*program_, setup_);
   program_->run("constants");

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "launcher/ranks.h"
 #include "launcher/run_config.pb.h"
+#include "launcher/run_products.h"
 #include "launcher/run_program.h"
 #include "launcher/step_runner.h"
 
@@ -40,6 +41,7 @@ class TrainingRun {
   const RunSetup& setup() const { return setup_; }
   Ranks& ranks() { return ranks_; }
   const Device& device() const { return *options_.device; }
+  const RunProducts& products() const { return products_; }
 
  private:
   RunSetup join();
@@ -49,6 +51,7 @@ class TrainingRun {
   Ranks ranks_;
   RunSetup setup_;
   Pool pool_;
+  RunProducts products_;
   std::unique_ptr<Dataset> data_;
   std::optional<Program> program_;
   std::optional<StepRunner> runner_;

@@ -56,6 +56,7 @@ void print_bench(const StepBench& bench, const StepFlags& flags) {
       format_bytes(static_cast<double>(bench.plan_bytes)).c_str());
   std::printf("ceilings of %s: %s\n\n", bench.ranks == 1 ? "this rank" : "a rank while all measure",
               text_of(bench.ceilings).c_str());
+  if (!bench.products.empty()) std::printf("%s\n\n", bench.products.c_str());
   print_ops(bench);
   std::printf(
       "\nmfu %.3f: the model's products, %.1f GFLOP a step, at %.1f GFLOP/s of all ranks\n"

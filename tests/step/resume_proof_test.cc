@@ -37,7 +37,7 @@ struct Rank {
         device(std::move(runs_on)),
         target(target_of(*device, 1)),
         program(compile_run(setup, run_program_options(config, setup, target), target), *device, pool),
-        proof(program, setup, config, *data, ranks, *device),
+        proof(program, setup, config, *data, ranks, *device, products),
         steps(program, setup, config, *data, ranks, 0) {
     initialize_state(program, setup);
     program.run("constants");
@@ -62,6 +62,7 @@ struct Rank {
   Target target;
   Pool pool{1};
   Program program;
+  RunProducts products;
   ResumeProof proof;
   StepRunner steps;
 };
@@ -152,7 +153,7 @@ TEST(ResumeProof, IsLeftOutWhereTheNextImagesCannotBeRead) {
     run_ranks(ranks, {}, [ranks](World& world) {
       Rank rank({.ranks = ranks}, world);
       const UnreadableImages unreadable({.name = "broken", .size = 40, .height = 8, .width = 8, .channels = 1});
-      ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, *rank.device);
+      ResumeProof proof(rank.program, rank.setup, rank.config, unreadable, rank.ranks, *rank.device, rank.products);
       EXPECT_EQ(proof.loss_bits(2), std::nullopt);
     });
 }
