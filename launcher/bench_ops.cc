@@ -6,9 +6,7 @@
 #include "launcher/training_run.h"
 
 namespace shardit {
-namespace {
 
-// All graphs that a run of the config may have, whatever it has switched on.
 RunProgramOptions all_graphs(const RunConfig& config, const Target& target) {
   RunConfig all = config;
   all.mutable_validation()->set_every_steps(1);
@@ -20,8 +18,6 @@ RunConfig on_one_rank(RunConfig config) {
   config.mutable_parallel()->set_replicate_group(1);
   return config;
 }
-
-}  // namespace
 
 std::string default_bench_config() {
   return "global_batch_size: 128 micro_batch_size: 16 "
@@ -37,6 +33,7 @@ OpsBench measure_ops(const RunConfig& config, int times, int threads) {
   options.graphs = all_graphs(config, target_of(*options.device, threads));
   TrainingRun run(on_one_rank(config), *world, std::move(options));
   bench.device = full_name(run.device());
+  bench.products = run.products().note;
 
   KernelTimes times_of;
   for (int g = 0; g < run.program().graph_count(); ++g) measure_kernels(run.program(), g, times, times_of);

@@ -9,6 +9,7 @@
 #include "launcher/kernel_times.h"
 #include "launcher/metrics.h"
 #include "launcher/run_config.pb.h"
+#include "launcher/run_program.h"
 
 namespace shardit {
 
@@ -23,7 +24,7 @@ struct OpTime {
 };
 
 struct OpsBench {
-  std::string device;
+  std::string device, products;  // products: what of a table is used; empty: there is none
   int threads = 1;
   Ceilings ceilings;
   std::vector<OpTime> ops;  // by card, then by types
@@ -31,6 +32,10 @@ struct OpsBench {
 
 // What is measured where no config is named: a small latent DiffiT, its steps, validation and sampler.
 std::string default_bench_config();
+
+// All graphs that a run of the config may have, whatever it has switched on.
+RunProgramOptions all_graphs(const RunConfig& config, const Target& target);
+RunConfig on_one_rank(RunConfig config);
 
 // Each graph runs `times` times.
 OpsBench measure_ops(const RunConfig& config, int times, int threads);

@@ -43,5 +43,19 @@ TEST(ProductTable, ThatCannotBeReadEndsTheStart) {
   EXPECT_TRUE(fails(run({"bench", "step", tiny_config(), "--set", with("none")}), 2, {"there is no file"}));
 }
 
+TEST(ProductTable, IsMadeOnAGpuOnlyAndWhereAFileIsNamed) {
+  const TestFolder folder;
+  const std::string file = folder / "table";
+  const auto tune = [&](const std::string& path) {
+    return run({"bench", "ops", tiny_config(), "--tune", "--set", "device=cpu", "--set", "product_table=" + path});
+  };
+  EXPECT_TRUE(fails(tune(""), 2, {"no file is named", "--set product_table=FILE"}));
+  EXPECT_TRUE(fails(tune(file), 2, {"algorithms are those of a GPU's library", "device=cuda"}));
+  EXPECT_FALSE(exists(file));
+  folder.write("table", "seed: 3");
+  EXPECT_TRUE(fails(tune(file), 2, {"product table " + file + ":1: "}));
+  EXPECT_TRUE(fails(tune("/nowhere/table"), 2, {"there is no folder '/nowhere'"}));
+}
+
 }  // namespace
 }  // namespace shardit
