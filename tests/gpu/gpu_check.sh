@@ -1,7 +1,7 @@
 #!/bin/bash
 # For a machine with a GPU: the program on it, held against the CPU, the reference and itself. Prints a line per finding.
 #
-#   gpu_check.sh OUT [doctor] [parity] [train] [repeat] [resume] [demo] [sample] [nccl] [stopped]
+#   gpu_check.sh OUT [doctor] [parity] [train] [repeat] [resume] [demo] [sample] [nccl] [stopped] [tune]
 #
 # All parts in this order if none is named; repeat and resume look at what train left in OUT, sample at what demo left.
 # nccl and stopped start several ranks on one GPU, with the mpirun beside this script or else the machine's.
@@ -12,7 +12,7 @@ shardit=$here/shardit
 mpirun=$([ -x "$here/mpirun" ] && echo "$here/mpirun" || echo mpirun)
 out=${1:?gpu_check.sh OUT [PART]…}
 shift
-parts=${*:-doctor parity train repeat resume demo sample nccl stopped}
+parts=${*:-doctor parity train repeat resume demo sample nccl stopped tune}
 mkdir -p "$out"
 failed=0
 
@@ -23,11 +23,11 @@ judge() {
   if [ "$3" -eq 0 ]; then row "$1" "$2" ok "$4"; else row "$1" "$2" FAILED "$4"; failed=1; fi
 }
 
-# call LOG command…: its output in LOG; says the last lines of it where the command fails.
+# call LOG command…: its output in LOG, in at most $limit seconds; says the last lines of it where the command fails.
 call() {
   local log=$out/$1 code=0
   shift
-  timeout 120 "$@" >"$log" 2>&1 || code=$?
+  timeout "${limit:-120}" "$@" >"$log" 2>&1 || code=$?
   [ $code -eq 0 ] || { echo "  exit code $code: $*"; tail -n 4 "$log" | sed 's/^/  /'; }
   return $code
 }
@@ -186,6 +186,38 @@ stopped() {
   judge stopped "a stopped rank is named" $? "exit code $code after $(since "$begin"): $(grep -o 'rank 1 does not answer.*' "$out/stopped.log" | head -n 1)"
 }
 
+# The library's fastest algorithms for DiffiT-XL/2, and a step of it with the library's own choice and with them. Then what
+# a table must not change: two runs are one, and a resume uses the table of its checkpoint and takes no other.
+tune() {
+  local xl=$here/configs/xl2-256.textproto on=(--set device=cuda) table way
+  rm -f "$out"/products-{xl,tiny}.txt
+  limit=480 call tune.log "$shardit" bench ops "$xl" --tune "${on[@]}" --set product_table="$out/products-xl.txt" --json "$out/tune.json"
+  judge tune "products of xl2-256" $? "$(tail -n 1 "$out/tune.log")"
+  sed 's/^/         /' "$out/tune.log"
+  for way in own tuned own tuned; do
+    table=$([ $way = own ] || echo "$out/products-xl.txt")
+    call step-$way.log "$shardit" bench step "$xl" "${on[@]}" --set product_table="$table"
+    judge tune "a step of xl2-256, $way" $? "$(grep -E '^(step|mfu) ' "$out/step-$way.log" | cut -d, -f1 | cut -d: -f1 | paste -sd ' ')"
+  done
+
+  on+=(--set precision.compute=bf16 --set product_table="$out/products-tiny.txt")
+  call tune-tiny.log "$shardit" bench ops "$tiny" --tune "${on[@]}"
+  judge tune "products of equality-tiny" $? "$(tail -n 1 "$out/tune-tiny.log")"
+  fresh tuned
+  fresh tuned-parts
+  train tuned.log tuned "$tiny" "${on[@]}" --steps 20
+  judge tune "20 steps with a table" $? "$(grep -o 'product table: .*' "$out/tuned.log" | head -n 1)"
+  train tuned-1.log tuned-parts "$tiny" "${on[@]}" --steps 10
+  train tuned-2.log tuned-parts "$tiny" "${on[@]}" --set product_table= --steps 20
+  same_digest tune "resumed without naming it: digests" tuned tuned-parts
+  grep -qs 'resume proof holds bitwise' "$out/tuned-2.log"
+  judge tune "the resume proof" $? "$(grep -os 'resume proof.*' "$out/tuned-2.log" | head -n 1)"
+  : >"$out/products-none.txt"
+  train tuned-3.log tuned-parts "$tiny" "${on[@]}" --set product_table="$out/products-none.txt" >"$out/refused.txt"
+  [ $? -eq 2 ] && grep -q 'product table, which has other algorithms' "$out/tuned-3.log"
+  judge tune "another table is refused" $? "$(head -n 1 "$out/tuned-3.log" | cut -c1-100)"
+}
+
 need_gpu() {
   "$shardit" doctor --gpus >"$out/doctor.log" 2>&1 && return
   echo "gpu_check.sh: $(grep '^shardit: ' "$out/doctor.log" || tail -n 1 "$out/doctor.log")" >&2
@@ -197,7 +229,7 @@ need_gpu
 all=$(date +%s.%N)
 for part in $parts; do
   case $part in
-    doctor | parity | repeat | resume | demo | sample | nccl | stopped) $part ;;
+    doctor | parity | repeat | resume | demo | sample | nccl | stopped | tune) $part ;;
     train) train_part ;;
     *) echo "gpu_check.sh: there is no part $part" >&2; exit 2 ;;
   esac
