@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "core/error.h"
 #include "launcher/commands/bench.h"
 #include "launcher/format.h"
 #include "launcher/output_file.h"
