@@ -84,11 +84,11 @@ class NcclWire {
   }
 
   // The ranks that name the same colour, in order. Collective over those of `whole`, which is not used meanwhile: the
-  // new communicator is there when the old one is at rest.
+  // new communicator is there when the old one is at rest. The library may say success though it has only begun.
   const Comm& split(const Comm& whole, const std::string& group, const std::vector<int>& ranks, int color) {
     return make(group, ranks, [&](ncclComm_t* comm, ncclConfig_t* config) {
       const ncclResult_t begun = nccl_.CommSplit(whole.comm, color, rank_, comm, config);
-      return begun == ncclInProgress ? at_rest(whole.comm) : begun;
+      return begun == ncclSuccess || begun == ncclInProgress ? at_rest(whole.comm) : begun;
     });
   }
 

@@ -171,7 +171,7 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* chil
   *child = nullptr;
   ++own_alive;
   const std::string name = std::to_string(++comm->splits) + "." + std::to_string(color);
-  return begin(comm, {.color = color, .key = key}, [=] {
+  begin(comm, {.color = color, .key = key}, [=] {
     const std::lock_guard lock(mutex);
     int size = 0, rank = 0;
     for (const Offer& peer : comm->clique->offers) {
@@ -182,6 +182,7 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* chil
     if (!clique) clique = std::make_shared<Clique>(size);
     *child = make(clique, rank);
   });
+  return ncclSuccess;  // as the library does, though its work has only begun
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
