@@ -59,6 +59,9 @@ class Program {
   // Records what runs when, while `trace` records; null switches it off.
   void trace(Trace* trace) { trace_ = trace; }
 
+  // The compute threads, for other work between runs.
+  Pool& pool() { return pool_; }
+
   // Copies between the host and a named buffer, after all that uses it; `bytes` must be the buffer's size.
   void upload(const std::string& buffer, const void* host, int64_t bytes, int slot = 0);
   void download(const std::string& buffer, void* host, int64_t bytes, int slot = 0);

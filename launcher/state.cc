@@ -1,35 +1,27 @@
 #include "launcher/state.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "core/pool.h"
 #include "core/random.h"
 #include "model/parameters.h"
 
 namespace shardit {
 namespace {
 
-// N(0, std^2) cut at +-2, by the inverse CDF: a uniform between the CDF's values at the two cuts.
-float truncated_normal(float uniform, double std) {
-  const double tail = 0.5 * std::erfc(2 / (std * std::sqrt(2.0)));
-  return static_cast<float>(std *
-                            static_cast<double>(normal_quantile(tail + static_cast<double>(uniform) * (1 - 2 * tail))));
-}
+// Drawn by one thread at a time.
+constexpr int64_t kPieceElements = 1 << 16;
 
-float draw(const Init& init, const Philox& philox, uint64_t item, uint64_t i) {
-  switch (init.kind) {
-    case Init::kZero:
-      return 0;
-    case Init::kNormal:
-      return static_cast<float>(init.std * static_cast<double>(normal_at(philox, item, i)));
-    case Init::kTruncatedNormal:
-      return truncated_normal(uniform_at(philox, item, i), init.std);
-    case Init::kXavierUniform: {
-      const double bound = std::sqrt(6.0 / static_cast<double>(init.fan_in + init.fan_out));
-      return static_cast<float>(bound * (2 * static_cast<double>(uniform_at(philox, item, i)) - 1));
-    }
-  }
-  return 0;
+void draw_in_pieces(const ParamPart& part, uint64_t seed, float* out, Pool& pool) {
+  pool.run((part.count + kPieceElements - 1) / kPieceElements, [&](int64_t n, int) {
+    const int64_t from = n * kPieceElements;
+    ParamPart piece = part;
+    piece.first += from;
+    piece.count = std::min(kPieceElements, part.count - from);
+    draw_initial(piece, seed, out + from);
+  });
 }
 
 }  // namespace
@@ -101,8 +93,28 @@ std::vector<TensorPart> parts_to_save(Program& program, const RunSetup& setup, b
 void draw_initial(const ParamPart& part, uint64_t seed, float* out) {
   const Philox philox(seed, Purpose::kInitialWeights);
   const uint64_t item = hash_name(part.param->name);
-  for (int64_t i = 0; i < part.count; ++i)
-    out[i] = draw(part.param->init, philox, item, static_cast<uint64_t>(part.first + i));
+  const Init& init = part.param->init;
+  const auto fill = [&](auto&& value) {
+    for (int64_t i = 0; i < part.count; ++i) out[i] = static_cast<float>(value(static_cast<uint64_t>(part.first + i)));
+  };
+  switch (init.kind) {
+    case Init::kZero:
+      return fill([](uint64_t) { return 0; });
+    case Init::kNormal:
+      return fill([&](uint64_t i) { return init.std * static_cast<double>(normal_at(philox, item, i)); });
+    case Init::kTruncatedNormal: {
+      // N(0, std^2) cut at +-2, by the inverse CDF: a uniform between the CDF's values at the two cuts.
+      const double tail = 0.5 * std::erfc(2 / (init.std * std::sqrt(2.0)));
+      return fill([&](uint64_t i) {
+        const double uniform = static_cast<double>(uniform_at(philox, item, i));
+        return init.std * static_cast<double>(normal_quantile(tail + uniform * (1 - 2 * tail)));
+      });
+    }
+    case Init::kXavierUniform: {
+      const double bound = std::sqrt(6.0 / static_cast<double>(init.fan_in + init.fan_out));
+      return fill([&](uint64_t i) { return bound * (2 * static_cast<double>(uniform_at(philox, item, i)) - 1); });
+    }
+  }
 }
 
 std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
@@ -119,7 +131,7 @@ void initialize_state(Program& program, const RunSetup& setup) {
   for (const Unit& unit : setup.layout.units) {
     auto* master = static_cast<float*>(program.host_pointer(unit_buffer("master", unit)));
     for (const ParamPart& part : parts_in_shard(unit, setup.sharding.state_shard(), setup.sharding.state_shards()))
-      draw_initial(part, setup.seed, master + part.offset);
+      draw_in_pieces(part, setup.seed, master + part.offset, program.pool());
     program.push(unit_buffer("master", unit));
   }
   copy_weights_to_emas(program, setup);
