@@ -82,7 +82,7 @@ CpuPlace cpus_near(const std::string& pci, const cpu_set_t& allowed, const std::
   const auto number = parse_number(node);
   const auto near = parse_cpu_list(list);
   if (!number || !near) return not_pinned(folder + " gives its GPU the NUMA node '" + node + "', CPUs '" + list + "'");
-  if (*number < 0) return not_pinned("its GPU belongs to no NUMA node");
+  if (*number < 0) return not_pinned("the GPU belongs to no NUMA node");
   cpu_set_t both;
   CPU_AND(&both, &allowed, &*near);
   const std::string of_node = " of NUMA node " + node;

@@ -40,9 +40,11 @@ RunDevice open_gpu(const std::vector<SeenGpus>& seen, int rank) {
   if (places.any_shared()) let_nccl_share(rank);  // all ranks alike: one that has a GPU alone speaks with those
   const int gpu = places.gpu[static_cast<size_t>(rank)];
   RunDevice opened{.sharers = places.sharers[static_cast<size_t>(rank)], .pci = gpu_pci(gpu)};
-  if (seen.size() > 1) opened.notes.push_back("gpus: " + describe(places, seen));
-  opened.notes.push_back(stay_near(opened.pci));  // before CUDA starts threads and takes memory
+  const std::string near = stay_near(opened.pci);  // before CUDA starts threads and takes memory
   opened.device = make_cuda_device(gpu);
+  opened.notes.push_back("device: " + full_name(*opened.device));
+  if (seen.size() > 1) opened.notes.push_back("gpus: " + describe(places, seen));
+  opened.notes.push_back(near);
   return opened;
 }
 

@@ -67,7 +67,7 @@ TEST(CpuPlace, IsLeftAloneWhereNoneOfTheNodeWasLeft) {
 TEST(CpuPlace, IsLeftAloneInAMachineWithoutNodes) {
   const CpuPlace place = Sysfs("-1\n", "0-7\n").place("0-3");
   EXPECT_EQ(list_of(place), "not pinned");
-  EXPECT_EQ(place.text, "not pinned: its GPU belongs to no NUMA node");
+  EXPECT_EQ(place.text, "not pinned: the GPU belongs to no NUMA node");
 }
 
 TEST(CpuPlace, IsLeftAloneWhereLinuxSaysNothingOfUse) {
