@@ -14,8 +14,8 @@ rm -rf "$out"
 mkdir -p "$out"/{configs,goldens,data} "$out/lib/bin"
 
 # start NAME: a script that starts lib/bin/NAME with the bundle's libraries and its Open MPI. What is unpacked appears
-# under its name all at once: other ranks may be starting too. PMIx would look for its compression where it was
-# built, and miss it aloud.
+# under its name all at once: other ranks may be starting too. PMIx looks for its compression where it was built:
+# it would miss it aloud, or find another version's.
 start() {
   cat >"$out/$1" <<RUN
 #!/bin/bash
@@ -25,7 +25,8 @@ if [ ! -d "\$here/lib" ]; then
   tar -xzf "\$here/lib.tar.gz" -C "\$new" && { mv -T "\$new/lib" "\$here/lib" 2>/dev/null || [ -d "\$here/lib" ]; } || exit
   rm -rf "\$new"
 fi
-export OPAL_PREFIX=\$here/lib PMIX_MCA_pcompress_base_silence_warning=1 PATH=\$here/lib/bin:\$PATH
+export OPAL_PREFIX=\$here/lib PMIX_MCA_pcompress=^zlib PMIX_MCA_pcompress_base_silence_warning=1
+export PATH=\$here/lib/bin:\$PATH
 export LD_LIBRARY_PATH=\$here/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}:/usr/local/cuda/lib64
 exec "\$here/lib/bin/$1" "\$@"
 RUN
