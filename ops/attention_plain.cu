@@ -188,15 +188,19 @@ __global__ void __launch_bounds__(kPlainThreads) plain_bias_gradient(Sizes z, Ba
   if (threadIdx.x == 0) a.dbias[int64_t{blockIdx.x} * z.heads + blockIdx.y] = sum;
 }
 
+// Shared memory for rows of logits. The compiler reads them in fours, up to the last one.
+size_t bytes_of_rows(const Sizes& z, int rows) {
+  return (static_cast<size_t>(rows * z.tokens) + 3) / 4 * 4 * sizeof(float);
+}
+
 template <typename T> void launch_forward(const Sizes& z, const Forward& a, void* stream) {
-  launch(plain_forward<T>, dim3(z.tokens, z.heads, z.images), dim3(kPlainThreads), z.tokens * sizeof(float), stream, z,
-         a);
+  launch(plain_forward<T>, dim3(z.tokens, z.heads, z.images), dim3(kPlainThreads), bytes_of_rows(z, 1), stream, z, a);
 }
 
 template <typename T> void launch_backward(const Sizes& z, const Backward& a, void* stream) {
   const Workspace w(z, a.workspace);
   const dim3 rows(z.tokens, z.heads, z.images), block(kPlainThreads);
-  const size_t bytes = 2 * z.tokens * sizeof(float);
+  const size_t bytes = bytes_of_rows(z, 2);
   launch(plain_query_gradient<T>, rows, block, bytes, stream, z, a, w.delta);
   launch(plain_key_gradient<T>, rows, block, bytes, stream, z, a, w.delta, w.sums);
   launch(plain_time_gradient<T>, dim3(z.heads, z.images), block, 0, stream, z, a, w.sums);
