@@ -1,9 +1,11 @@
 #!/bin/bash
 # For a machine with a GPU: the program on it, held against the CPU, the reference and itself. Prints a line per finding.
 #
-#   gpu_check.sh OUT [doctor] [parity] [train] [repeat] [resume] [demo] [sample] [nccl] [stopped] [tune]
+#   gpu_check.sh OUT [doctor] [start] [parity] [train] [repeat] [resume] [recompute] [demo] [sample] [nccl] [stopped]
+#                    [sweep] [sanitizer] [tune] [xl2]
 #
-# All parts in this order if none is named; repeat and resume look at what train left in OUT, sample at what demo left.
+# All parts in this order if none is named; repeat, resume and recompute look at what train left in OUT, sample at what
+# demo left, xl2 at the table of tune.
 # nccl and stopped start several ranks on one GPU, with the mpirun beside this script or else the machine's.
 # Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not, 3 there is no GPU to be used.
 set -uo pipefail
@@ -12,7 +14,8 @@ shardit=$here/shardit
 mpirun=$([ -x "$here/mpirun" ] && echo "$here/mpirun" || echo mpirun)
 out=${1:?gpu_check.sh OUT [PART]…}
 shift
-parts=${*:-doctor parity train repeat resume demo sample nccl stopped tune}
+every="doctor start parity train repeat resume recompute demo sample nccl stopped sweep sanitizer tune xl2"
+parts=${*:-$every}
 mkdir -p "$out"
 failed=0
 
@@ -58,6 +61,30 @@ doctor() {
   call doctor.log "$shardit" doctor --gpus
   judge doctor "a GPU can be used" $? "$(grep '^gpus' "$out/doctor.log" | cut -c17-)"
   "$shardit" doctor --json >"$out/doctor.json"
+}
+
+# refused CODE WORDS LOG command…: it ends with that exit code and says so.
+refused() {
+  local expected=$1 words=$2 log=$3 code
+  shift 3
+  call "$log" "$@" >/dev/null
+  code=$?
+  [ $code -eq "$expected" ] && grep -q "$words" "$out/$log"
+  judge start "refused: $words" $? "exit code $code: $(grep '^shardit' "$out/$log" | head -n 1 | cut -c1-120)"
+}
+
+# What a run says of its GPU, and how one ends that cannot start.
+start() {
+  fresh auto
+  train auto.log auto "$tiny" --device auto --steps 2 && grep -q '^device: cuda' "$out/auto.log"
+  judge start "device auto" $? "$(grep -m 1 '^device' "$out/auto.log")"
+  grep -o '"gpu_[a-z_]*":[^,}]*' "$out/auto/metrics.jsonl" | tail -n 4 | paste -sd ' ' >"$out/gauges.txt"
+  grep -q gpu_watts "$out/gauges.txt"
+  judge start "watts, degrees, clocks in the metrics" $? "$(cat "$out/gauges.txt")"
+  fresh refused
+  refused 2 'per rank' too-large.log "$shardit" train "$here/configs/xl2-256.textproto" --device cuda \
+    --run-dir "$out/refused" --set micro_batch_size=4096 --set global_batch_size=4096
+  refused 3 'no GPU' hidden.log env CUDA_VISIBLE_DEVICES= "$shardit" train "$tiny" --device cuda --run-dir "$out/refused"
 }
 
 parity() {
@@ -120,6 +147,17 @@ resume() {
   train resume-cpu.log other "$tiny" --device cpu --set precision.compute=bf16 --steps 31 &&
     grep -q 'resume proof holds' "$out/resume-cpu.log"
   judge resume "a checkpoint of cuda goes on on cpu" $? "$(grep -o 'resume proof.*' "$out/resume-cpu.log" | cut -c1-60 | head -n 1)"
+}
+
+# Backward from values computed again: the bits of values kept.
+recompute() {
+  local policy
+  for policy in selective block; do
+    fresh $policy
+    train recompute-$policy.log $policy "$tiny" --device cuda --set precision.compute=bf16 \
+      --set parallel.recompute=$policy
+    same_digest recompute "$policy: digests" cuda-bf16 $policy
+  done
 }
 
 demo() {
@@ -189,14 +227,17 @@ stopped() {
 # The library's fastest algorithms for DiffiT-XL/2, and a step of it with the library's own choice and with them. Then what
 # a table must not change: two runs are one, and a resume uses the table of its checkpoint and takes no other.
 tune() {
-  local xl=$here/configs/xl2-256.textproto on=(--set device=cuda) table way
+  local xl=$here/configs/xl2-256.textproto on=(--set device=cuda) table way micro
   rm -f "$out"/products-{xl,tiny}.txt
-  limit=480 call tune.log "$shardit" bench ops "$xl" --tune "${on[@]}" --set product_table="$out/products-xl.txt" --json "$out/tune.json"
-  judge tune "products of xl2-256" $? "$(tail -n 1 "$out/tune.log")"
-  sed 's/^/         /' "$out/tune.log"
+  for micro in 32 64 128; do
+    limit=240 call tune-$micro.log "$shardit" bench ops "$xl" --tune "${on[@]}" --set product_table="$out/products-xl.txt" \
+      --set micro_batch_size=$micro --set global_batch_size=$((4 * micro)) --json "$out/tune-$micro.json"
+    judge tune "products of xl2-256, micro-batch $micro" $? "$(tail -n 1 "$out/tune-$micro.log")"
+    sed 's/^/         /' "$out/tune-$micro.log"
+  done
   for way in own tuned own tuned; do
     table=$([ $way = own ] || echo "$out/products-xl.txt")
-    call step-$way.log "$shardit" bench step "$xl" "${on[@]}" --set product_table="$table"
+    call step-$way.log "$shardit" bench step "$xl" "${on[@]}" --steps 10 --set product_table="$table"
     judge tune "a step of xl2-256, $way" $? "$(grep -E '^(step|mfu) ' "$out/step-$way.log" | cut -d, -f1 | cut -d: -f1 | paste -sd ' ')"
   done
 
@@ -218,20 +259,55 @@ tune() {
   judge tune "another table is refused" $? "$(head -n 1 "$out/tuned-3.log" | cut -c1-100)"
 }
 
+# Every kernel against the CPU's, then our own (not the library's) under the tools that find wrong accesses and races.
+sweep() {
+  call sweep.log "$here/gpu_sweep" --seeds 1 --json "$out/sweep.json"
+  judge sweep "kernels against the CPU's" $? "$(tail -n 1 "$out/sweep.log")"
+}
+
+sanitizer() {
+  local tool
+  command -v compute-sanitizer >/dev/null || { row sanitizer "compute-sanitizer" "" "not on this machine"; return; }
+  for tool in memcheck racecheck synccheck; do
+    limit=240 call $tool.log compute-sanitizer --tool $tool --target-processes all --kernel-name kns=shardit \
+      --error-exitcode 9 "$here/gpu_sweep" --seeds 1 --cards $own
+    judge sanitizer $tool $? "$(grep -a 'SUMMARY' "$out/$tool.log" | tail -n 1)"
+  done
+}
+# Those whose threads share memory or whose addresses are more than a walk through their operands.
+own="attention attention_grad layer_norm layer_norm_grad add_layer_norm layer_norm_grad_add sum_leading adamw embedding
+  embedding_grad patchify unpatchify split_last concat_last mean_squared_error variational_bound gradient_norm fold draw_normal"
+
+# Steps of DiffiT-XL/2 at both sizes, at three micro-batches each: what PyTorch makes beside it is its own script's.
+xl2() {
+  local size micro table=$out/products-xl.txt
+  for size in 256 512; do
+    for micro in $([ $size = 256 ] && echo 32 64 128 || echo 8 16 32); do
+      call xl2-$size-$micro.log "$shardit" bench step "$here/configs/xl2-$size.textproto" --set device=cuda --steps 10 \
+        --set micro_batch_size=$micro --set global_batch_size=$((4 * micro)) --json "$out/xl2-$size-$micro.json" \
+        $([ -f "$table" ] && echo --set "product_table=$table")
+      judge xl2 "$size: 4 micro-batches of $micro" $? \
+        "$(grep -oE '^(step [0-9.]+ ms, [0-9.]+ images/s|mfu [0-9.]+)' "$out/xl2-$size-$micro.log" | paste -sd ' ')"
+    done
+  done
+}
+
 need_gpu() {
   "$shardit" doctor --gpus >"$out/doctor.log" 2>&1 && return
   echo "gpu_check.sh: $(grep '^shardit: ' "$out/doctor.log" || tail -n 1 "$out/doctor.log")" >&2
   exit 3
 }
 
+for part in $parts; do
+  [[ " $every " == *" $part "* ]] || { echo "gpu_check.sh: there is no part $part; there are $every" >&2; exit 2; }
+done
 need_gpu
 : >"$out/table.txt"
 all=$(date +%s.%N)
 for part in $parts; do
   case $part in
-    doctor | parity | repeat | resume | demo | sample | nccl | stopped | tune) $part ;;
     train) train_part ;;
-    *) echo "gpu_check.sh: there is no part $part" >&2; exit 2 ;;
+    *) $part ;;
   esac
 done
 echo "took $(since "$all"), $([ $failed -eq 0 ] && echo "all as it should be" || echo "something is not as it should be")"

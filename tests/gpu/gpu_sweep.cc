@@ -1,10 +1,11 @@
 // For a machine with a GPU: every device kernel against its CPU kernel, and with --bench how near to the memory's speed
 // they are.
 //
-//   gpu_sweep [--bench] [--json FILE] [--seeds N]
+//   gpu_sweep [--bench] [--json FILE] [--seeds N] [--cards NAME…]
 //
 // Exit code: 0 all agree, 1 a kernel differs, or a product is wrong or does not repeat, 2 a wrong flag, 3 no GPU or an
 // error of CUDA.
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -12,6 +13,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "ops/cards.h"
 #include "tests/gpu/bench.h"
 #include "tests/gpu/device_memory.h"
@@ -46,16 +48,28 @@ template <typename F> void reporting(CardReport& report, const std::string& name
   }
 }
 
-std::map<std::string, CardReport> sweep(uint64_t seeds) {
+// All cards if none is named.
+std::vector<const OpCard*> cards_called(const std::vector<std::string>& names) {
+  if (names.empty()) return {all_cards().begin(), all_cards().end()};
+  std::vector<const OpCard*> cards;
+  for (const std::string& name : names) {
+    const auto card = std::ranges::find(all_cards(), name, &OpCard::name);
+    REQUIRE(card != all_cards().end(), "gpu_sweep --cards: there is no card " + name);
+    cards.push_back(*card);
+  }
+  return cards;
+}
+
+std::map<std::string, CardReport> sweep(const std::vector<const OpCard*>& cards, uint64_t seeds) {
   std::map<std::string, CardReport> reports;
   DeviceArena memory(size_t{1} << 28);
-  for (const OpCard* card : all_cards())
+  for (const OpCard* card : cards)
     for (uint64_t seed = 0; seed < seeds; ++seed)
       for_device_nodes(*card, 1000 + seed, [&](const NodeCase& c, const NodeResult& cpu) {
         CardReport& report = reports[c.node->card->name];
         reporting(report, c.name, [&] { check(c, cpu, memory, report); });
       });
-  for (const OpCard* card : all_cards()) {
+  for (const OpCard* card : cards) {
     if (!card->expand) continue;
     CardReport& report = reports[card->name];
     reporting(report, card->name, [&] {
@@ -139,6 +153,7 @@ struct Flags {
   bool bench = false;
   std::string json;
   uint64_t seeds = 2;
+  std::vector<std::string> cards;
 };
 
 int run(const Flags& flags) {
@@ -146,7 +161,7 @@ int run(const Flags& flags) {
   std::printf("%s, sm_%d%d, %d multiprocessors, %.1f GB, L2 %.1f MB\n\n", gpu.name, gpu.major, gpu.minor,
               gpu.multiProcessorCount, static_cast<double>(gpu.totalGlobalMem) / 1e9,
               static_cast<double>(gpu.l2CacheSize) / 1e6);
-  const auto reports = sweep(flags.seeds);
+  const auto reports = sweep(cards_called(flags.cards), flags.seeds);
   int failed = print_sweep(reports);
   std::fflush(stdout);
   Benchmarks results;
@@ -170,6 +185,7 @@ int main(int argc, char** argv) {
   app.add_flag("--bench", flags.bench, "time the kernels at the sizes of DiffiT-XL/2 as well");
   app.add_option("--json", flags.json, "write the results to this file");
   app.add_option("--seeds", flags.seeds, "how many sets of random inputs (2)");
+  app.add_option("--cards", flags.cards, "the cards to check (all)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -177,7 +193,7 @@ int main(int argc, char** argv) {
   }
   try {
     return shardit::run(flags);
-  } catch (const shardit::DeviceError& e) {
+  } catch (const shardit::Error& e) {
     std::fprintf(stderr, "gpu_sweep: %s\n", e.what());
     return e.exit_code;
   }
