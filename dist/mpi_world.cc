@@ -11,6 +11,7 @@
 #include <glog/logging.h>
 
 #include "core/error.h"
+#include "core/error_text.h"
 #include "dist/collectives.h"
 #include "dist/launch_environment.h"
 #include "dist/mpi_call.h"
@@ -235,7 +236,7 @@ class MpiWorld final : public World {
   }
 
   void abort(int exit_code, const std::string& why) override {
-    std::fprintf(stderr, "shardit: rank %d ends the job: %s\n", rank(), why.c_str());
+    std::fputs(error_text("shardit: rank " + std::to_string(rank()) + " ends the job", why).c_str(), stderr);
     std::fflush(stdout);
     std::fflush(stderr);
     // Open MPI's mpirun ends the job when a rank ends with another code than 0, and by that code. Told by MPI_Abort, it

@@ -7,11 +7,11 @@
 #include <cstdio>
 #include <iostream>
 #include <new>
-#include <sstream>
 #include <thread>
 #include <utility>
 
 #include "core/error.h"
+#include "core/error_text.h"
 #include "dist/launch_environment.h"
 #include "launcher/nearest.h"
 #include "launcher/strict_flags.h"
@@ -20,7 +20,6 @@ namespace shardit {
 namespace {
 
 constexpr int kUserMistake = 2, kDeviceFault = 3, kBug = 70;  // cli.md: codes above 6 are bugs
-constexpr int kMaxErrorLines = 3;
 // All ranks read the same flags: rank 0 tells the mistake, and the others stay that long, since a launcher ends them
 // all when the first one fails.
 constexpr auto kFirstSpeaks = std::chrono::milliseconds(500);
@@ -28,15 +27,8 @@ constexpr auto kFirstSpeaks = std::chrono::milliseconds(500);
 }  // namespace
 
 void print_error(const std::string& message, std::ostream& err) {
-  std::istringstream lines(message);
   const int rank = rank_from_environment();
-  std::string prefix = rank == 0 ? "shardit: " : "shardit, rank " + std::to_string(rank) + ": ";
-  std::string line;
-  for (int i = 0; i < kMaxErrorLines && std::getline(lines, line); ++i) {
-    err << prefix << line << "\n";
-    prefix = "  ";
-  }
-  err << std::flush;
+  err << error_text(rank == 0 ? "shardit" : "shardit, rank " + std::to_string(rank), message) << std::flush;
 }
 
 namespace {

@@ -26,7 +26,7 @@ int run_command_line(std::vector<std::string> arguments, const std::vector<AddCo
 CLI::App* add_subcommand(CLI::App& app, const std::string& name, const std::string& description,
                          const std::string& example);
 
-// An error's text, at most three lines of it; ranks other than 0 say who they are. An empty one was told elsewhere.
+// An error's text (core/error_text.h); ranks other than 0 say who they are.
 void print_error(const std::string& message, std::ostream& err);
 
 // Runs `body` and turns what it throws into a message and an exit code (core/error.h).

@@ -32,7 +32,7 @@ void absent(World& world, Communicator& group) {
 }
 
 void abort_on_rank_1(World& world, Communicator& group) {
-  if (world.rank() == 1) world.abort(4, "the disk is full");
+  if (world.rank() == 1) world.abort(4, "the disk is full\nfix: make room on it");
   gather(group, "blocks.1");
 }
 
