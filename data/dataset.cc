@@ -4,11 +4,6 @@
 
 namespace shardit {
 
-std::string Dataset::class_name(int64_t label) const {
-  const bool named = label >= 0 && label < static_cast<int64_t>(info_.class_names.size());
-  return named ? info_.class_names[label] : std::to_string(label);
-}
-
 LabelledImages read_first(const Dataset& dataset, int64_t count) {
   LabelledImages images;
   images.count = std::min(count, dataset.size());

@@ -40,7 +40,6 @@ class Dataset {
   int64_t image_bytes() const { return info_.height * info_.width * info_.channels; }
   const std::string& fingerprint() const { return info_.fingerprint; }
   const std::vector<std::string>& class_names() const { return info_.class_names; }  // empty: called by number
-  std::string class_name(int64_t label) const;
 
  private:
   DatasetInfo info_;

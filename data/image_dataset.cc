@@ -31,18 +31,22 @@ class Digest {
 // names a class counts with the classes only, so that the message says whether it is the classes or the images that
 // changed.
 std::string fingerprint_of(const ImageFiles& files, const Labels& labels) {
-  Digest images, classes;
+  Digest images;
   for (int64_t i = 0; i < files.size(); ++i) {
     const std::string& name = files[i].name;
     images.add(name.substr(name.rfind('/') + 1) + " " + std::to_string(files[i].bytes) + " " +
                std::to_string(labels.of_image[i]));
   }
-  for (const std::string& name : labels.names.names) classes.add(name);
-  return std::to_string(files.size()) + " images " + images.hex() + " of " + std::to_string(labels.names.classes) +
-         " classes " + classes.hex();
+  return std::to_string(files.size()) + " images " + images.hex() + fingerprint_of(labels.names);
 }
 
 }  // namespace
+
+std::string fingerprint_of(const ClassNames& classes) {
+  Digest names;
+  for (const std::string& name : classes.names) names.add(name);
+  return " of " + std::to_string(classes.classes) + " classes " + names.hex();
+}
 
 std::unique_ptr<ImageDataset> ImageDataset::open(const ImageDatasetOptions& o) {
   ImageFiles files(o.path, o.split);

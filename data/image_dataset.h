@@ -23,6 +23,9 @@ struct ImageDatasetOptions {
   std::optional<ClassNames> known;  // of the training split, for another one
 };
 
+// How a fingerprint of images ends: what it says of their classes.
+std::string fingerprint_of(const ClassNames& classes);
+
 class ImageDataset : public Dataset {
  public:
   // What it throws: data/image_files.h and data/labels.h.

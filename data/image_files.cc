@@ -64,6 +64,8 @@ std::string plain_folder(const std::string& name) {
 
 }  // namespace
 
+bool is_image_name(const std::string& name) { return kind_of(name) == Kind::kImage; }
+
 ImageFiles::ImageFiles(const std::string& path, const std::string& given_split) : root_(path), name_(last_part(path)) {
   const std::string split = plain_folder(given_split);
   std::error_code ignored;  // what cannot be looked at is told when it is opened

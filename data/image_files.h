@@ -12,10 +12,12 @@
 
 namespace shardit {
 
+// Whether a file of this name is taken for an image: .jpg, .jpeg or .png in any case, and not hidden.
+bool is_image_name(const std::string& name);
+
 class ImageFiles {
  public:
   // `path`: a folder, or an uncompressed tar. `split`: the folder in it whose images are taken, "." for all.
-  // Taken is what is called .jpg, .jpeg or .png in any case; hidden files, and other kinds of files, are passed over.
   // Throws UserError where nothing is found, or where pictures lie that are not read here (.webp, .gif, …), and IoError
   // for a folder or a tar that cannot be read.
   ImageFiles(const std::string& path, const std::string& split);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -21,35 +22,34 @@ std::string where(const ImageFiles& files, int64_t image) {
   return "image '" + printable(files[image].name) + "' of " + files.name();
 }
 
-std::string folder_of(const ImageFiles& files, int64_t image) {
-  const std::string& name = files[image].name;
-  const size_t slash = name.find('/');
-  REQUIRE(slash != std::string::npos,
-          where(files, image) + " lies in no folder that could name its class\nfix: one " +
-              "folder per class, or data.class_from: prefix or list, or another data.split");
-  return name.substr(0, slash);
+// The class's word; empty if the name has none.
+std::string word_of(const std::string& name, ClassFrom from) {
+  const std::string text = from == ClassFrom::kFolder ? name : name.substr(name.rfind('/') + 1);
+  const size_t end = text.find(from == ClassFrom::kFolder ? '/' : '_');
+  return end == std::string::npos ? "" : text.substr(0, end);
 }
 
-std::string prefix_of(const ImageFiles& files, int64_t image) {
-  const std::string& name = files[image].name;
-  const std::string file = name.substr(name.rfind('/') + 1);
-  const size_t end = file.find('_');
-  REQUIRE(end != std::string::npos && end > 0,
-          where(files, image) + " has no '_' that ends its class, which data.class_from: prefix needs");
-  return file.substr(0, end);
+std::string why_without_class(ClassFrom from) {
+  return from == ClassFrom::kFolder ? " lies in no folder that could name its class\nfix: one folder per class, or "
+                                      "data.class_from: prefix or list, or another data.split"
+                                    : " has no '_' that ends its class, which data.class_from: prefix needs";
+}
+
+std::string text_of_list(const std::string& path) {
+  std::error_code ignored;
+  REQUIRE(std::filesystem::exists(path, ignored) || ignored,
+          "no class list '" + path + "': expected a file of lines NAME CLASS");
+  const std::vector<uint8_t> text = read_file(path);
+  return {text.begin(), text.end()};
 }
 
 Words words_of(const ImageFiles& files, ClassFrom from, const std::string& list_path) {
-  if (from == ClassFrom::kList) {
-    std::error_code ignored;
-    REQUIRE(std::filesystem::exists(list_path, ignored) || ignored,
-            "no class list '" + list_path + "': expected a file of lines NAME CLASS");
-    const std::vector<uint8_t> text = read_file(list_path);
-    return parse_class_list({reinterpret_cast<const char*>(text.data()), text.size()}, list_path, files);
-  }
+  if (from == ClassFrom::kList) return parse_class_list(text_of_list(list_path), list_path, files);
   Words words;
-  for (int64_t i = 0; i < files.size(); ++i)
-    words.push_back(from == ClassFrom::kFolder ? folder_of(files, i) : prefix_of(files, i));
+  for (int64_t i = 0; i < files.size(); ++i) {
+    words.push_back(word_of(files[i].name, from));
+    REQUIRE(!words.back().empty(), where(files, i) + why_without_class(from));
+  }
   return words;
 }
 
@@ -79,12 +79,8 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
 }
 
-}  // namespace
-
-std::vector<std::string> parse_class_list(std::string_view text, const std::string& path, const ImageFiles& files) {
-  std::unordered_map<std::string_view, int64_t> numbers;
-  for (int64_t i = 0; i < files.size(); ++i) numbers.emplace(files[i].name, i);
-  Words words(files.size());
+// Calls f(place, name, word) for each line of a list that is not blank.
+template <typename F> void for_each_line(std::string_view text, const std::string& path, F&& f) {
   for (int64_t line = 1; !text.empty(); ++line) {
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string_view entry = trimmed(text.substr(0, end));
@@ -93,16 +89,50 @@ std::vector<std::string> parse_class_list(std::string_view text, const std::stri
     const size_t gap = entry.find_last_of(" \t");
     const std::string place = "'" + path + "' line " + std::to_string(line) + ": ";
     REQUIRE(gap != std::string_view::npos, place + "expected NAME CLASS, got '" + printable(std::string(entry)) + "'");
-    const std::string_view name = trimmed(entry.substr(0, gap));
+    f(place, trimmed(entry.substr(0, gap)), entry.substr(gap + 1));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> parse_class_list(std::string_view text, const std::string& path, const ImageFiles& files) {
+  std::unordered_map<std::string_view, int64_t> numbers;
+  for (int64_t i = 0; i < files.size(); ++i) numbers.emplace(files[i].name, i);
+  Words words(files.size());
+  for_each_line(text, path, [&](const std::string& place, std::string_view name, std::string_view word) {
     const auto image = numbers.find(name);
     REQUIRE(image != numbers.end(),
             place + "there is no image '" + printable(std::string(name)) + "' in " + files.name());
     REQUIRE(words[image->second].empty(), place + "image '" + printable(std::string(name)) + "' has a class already");
-    words[image->second] = entry.substr(gap + 1);
-  }
+    words[image->second] = word;
+  });
   for (int64_t i = 0; i < files.size(); ++i)
     REQUIRE(!words[i].empty(), where(files, i) + " has no line in '" + path + "'");
   return words;
+}
+
+ClassNames list_classes(const std::string& path, const std::string& split, ClassFrom from,
+                        const std::string& list_path) {
+  std::set<std::string> words;
+  const auto add = [&](std::string_view word) {
+    if (!word.empty()) words.emplace(word);
+    return !word.empty();
+  };
+  std::error_code ignored;  // what is no folder is opened as a tar, and told then
+  if (from == ClassFrom::kList) {
+    for_each_line(text_of_list(list_path), list_path,
+                  [&](const std::string&, std::string_view, std::string_view word) { add(word); });
+  } else if (std::filesystem::is_directory(path, ignored)) {
+    list_names(path + "/" + split, [&](const std::string& name) {
+      const bool added = is_image_name(name) && add(word_of(name, from));
+      return !added || from != ClassFrom::kFolder;
+    });
+  } else {
+    const ImageFiles files(path, split);
+    for (int64_t i = 0; i < files.size(); ++i) add(word_of(files[i].name, from));
+  }
+  REQUIRE(!words.empty(), "no classes in '" + (from == ClassFrom::kList ? list_path : path + "/" + split) + "'");
+  return names_of({words.begin(), words.end()});
 }
 
 Labels label_images(const ImageFiles& files, ClassFrom from, const std::string& list_path, int64_t classes,

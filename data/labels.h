@@ -35,6 +35,12 @@ struct Labels {
 Labels label_images(const ImageFiles& files, ClassFrom from, const std::string& list_path, int64_t classes,
                     const std::optional<ClassNames>& known = std::nullopt);
 
+// The classes of such images from the least that tells them, where nothing else is asked: a list alone, the names of
+// the images, of a folder per class one image of each. Images that have no class are passed over. Throws UserError
+// where there is no class, and IoError for what cannot be read.
+ClassNames list_classes(const std::string& path, const std::string& split, ClassFrom from,
+                        const std::string& list_path);
+
 // The class words of a list, one per image of `files`. `path` is for messages. Throws UserError unless the list names
 // each image exactly once, and nothing else.
 std::vector<std::string> parse_class_list(std::string_view text, const std::string& path, const ImageFiles& files);

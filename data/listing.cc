@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "core/error.h"
 
@@ -14,46 +15,58 @@ namespace fs = std::filesystem;
   throw IoError("cannot list '" + printable(path.string()) + "': " + why);
 }
 
-class FolderListing {
+class Walk {
  public:
-  std::vector<ListedFile> files;
+  // Called with each file; returns whether the rest of the folder at the top that it lies in is wanted too.
+  using Visit = std::function<bool(const fs::directory_entry& file, const std::string& name)>;
+  explicit Walk(Visit visit) : visit_(std::move(visit)) {}
 
-  void add_folder(const fs::path& folder, const std::string& prefix) {
+  bool enter(const fs::path& folder, const std::string& prefix) {
     std::error_code failed;
     const fs::path real = fs::canonical(folder, failed);
     if (failed) fail(folder, failed.message());
     if (std::find(above_.begin(), above_.end(), real) != above_.end())
       fail(folder, "it is a link to a folder that it lies in");
     above_.push_back(real);
+    bool more = true;
     fs::directory_iterator entries(folder, failed);
-    for (; !failed && entries != fs::directory_iterator(); entries.increment(failed))
-      add(*entries, prefix + entries->path().filename().string());
+    for (; !failed && more && entries != fs::directory_iterator(); entries.increment(failed))
+      more = look_at(*entries, prefix + entries->path().filename().string()) || prefix.empty();
     if (failed) fail(folder, failed.message());
     above_.pop_back();
+    return more;
   }
 
  private:
-  void add(const fs::directory_entry& entry, const std::string& name) {
+  // An entry's kind is known from the folder, but for a link's, which is that of what it leads to.
+  bool look_at(const fs::directory_entry& entry, const std::string& name) {
     std::error_code failed;
-    const fs::file_status status = entry.status(failed);  // of what a link leads to
-    if (status.type() == fs::file_type::not_found) fail(entry.path(), "it is a link that leads nowhere");
+    if (entry.is_directory(failed)) return enter(entry.path(), name + "/");
+    if (failed == std::errc::no_such_file_or_directory) fail(entry.path(), "it is a link that leads nowhere");
     if (failed) fail(entry.path(), failed.message());
-    if (fs::is_directory(status)) return add_folder(entry.path(), name + "/");
-    if (!fs::is_regular_file(status)) return;
-    const uint64_t bytes = entry.file_size(failed);
-    if (failed) fail(entry.path(), failed.message());
-    files.push_back({.name = name, .bytes = bytes});
+    return !entry.is_regular_file(failed) || visit_(entry, name);
   }
 
+  Visit visit_;
   std::vector<fs::path> above_;  // the folders that the current one lies in, by their real names
 };
 
 }  // namespace
 
 std::vector<ListedFile> list_folder(const std::string& folder) {
-  FolderListing listing;
-  listing.add_folder(folder, "");
-  return std::move(listing.files);
+  std::vector<ListedFile> files;
+  Walk([&](const fs::directory_entry& file, const std::string& name) {
+    std::error_code failed;
+    const uint64_t bytes = file.file_size(failed);
+    if (failed) fail(file.path(), failed.message());
+    files.push_back({.name = name, .bytes = bytes});
+    return true;
+  }).enter(folder, "");
+  return files;
+}
+
+void list_names(const std::string& folder, const std::function<bool(const std::string& name)>& found) {
+  Walk([&](const fs::directory_entry&, const std::string& name) { return found(name); }).enter(folder, "");
 }
 
 std::string printable(const std::string& name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ struct ListedFile {
 // All files below `folder`, in no particular order. Links are followed. Throws IoError for a folder that cannot be
 // read, a link that leads nowhere, or one that leads back to a folder it lies in.
 std::vector<ListedFile> list_folder(const std::string& folder);
+
+// The same files by name alone, which takes no look at any of them: calls `found` with each. Where it returns false,
+// the other files of that name's first folder are passed over.
+void list_names(const std::string& folder, const std::function<bool(const std::string& name)>& found);
 
 // A name as messages may show it: bytes that would break a line or a terminal become '?'.
 std::string printable(const std::string& name);

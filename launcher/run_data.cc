@@ -93,6 +93,16 @@ std::unique_ptr<Dataset> open_validation_data(const RunConfig& config, const Dat
   }
 }
 
+std::vector<std::string> training_class_names(const RunConfig& config, const std::string& fingerprint) {
+  const auto& d = config.data();
+  if (d.kind() == RunConfig::Data::synthetic) return {};
+  if (d.kind() != RunConfig::Data::image_files) return open_idx_split(config, d.split())->class_names();
+  const ClassNames classes = list_classes(d.path(), d.split(), class_from(d), d.class_list());
+  REQUIRE(fingerprint.empty() || fingerprint.ends_with(fingerprint_of(classes)),
+          "'" + d.path() + "' has other classes than those that were trained on");
+  return classes.names;
+}
+
 OnCorrupt on_corrupt(const RunConfig& config) {
   return config.data().on_corrupt() == RunConfig::Data::skip ? OnCorrupt::kSkip : OnCorrupt::kFail;
 }

@@ -96,26 +96,31 @@ std::vector<int64_t> parse_classes(const std::string& text, int64_t classes) {
   return result;
 }
 
-std::string class_name(const RunConfig& config, int64_t label) {
-  static std::unique_ptr<Dataset> data;
-  static bool tried = false;
-  if (!std::exchange(tried, true)) try {
-      data = open_training_data(config);
-    } catch (const Error&) {  // samples are drawn where the training data is not: classes are then called by number
-    }
-  return data && label < data->classes() ? data->class_name(label) : std::to_string(label);
+// What the grid calls the classes. Samples are drawn where the training data is not: then by their numbers.
+std::vector<std::string> names_of(const std::vector<int64_t>& classes, const RunConfig& config,
+                                  const std::optional<Checkpoint>& checkpoint) {
+  std::vector<std::string> all, names;
+  try {
+    all = training_class_names(config, checkpoint ? checkpoint->manifest.run.data_fingerprint : "");
+  } catch (const Error& error) {
+    const std::string why = error.what();
+    std::cout << "classes are called by their numbers: " << why.substr(0, why.find('\n')) << std::endl;
+  }
+  for (const int64_t label : classes)
+    names.push_back(label < std::ssize(all) ? all[static_cast<size_t>(label)] : std::to_string(label));
+  return names;
 }
 
-// A labelled row per class: at most ten classes, at most ten images each.
-void write_grid(const std::string& path, const RunConfig& config, const SampledImages& images,
-                const std::vector<int64_t>& labels, const std::vector<int64_t>& classes) {
+// A row per class, with its name: at most ten classes, at most ten images each.
+void write_grid(const std::string& path, const SampledImages& images, const std::vector<int64_t>& labels,
+                const std::vector<int64_t>& classes, const std::vector<std::string>& names) {
   const size_t rows = std::min<size_t>(classes.size(), 10),
                columns = std::min<size_t>(10, (labels.size() + classes.size() - 1) / classes.size());
   const size_t bytes = static_cast<size_t>(images.height * images.width * images.channels);
-  GridOptions options{.columns = static_cast<int64_t>(columns)};
+  const GridOptions options{.columns = static_cast<int64_t>(columns),
+                            .row_labels = {names.begin(), names.begin() + static_cast<int64_t>(rows)}};
   std::vector<uint8_t> pixels;
   for (size_t r = 0; r < rows; ++r) {
-    options.row_labels.push_back(class_name(config, classes[r]));
     size_t found = 0;
     for (size_t i = 0; i < labels.size() && found < columns; ++i) {
       if (labels[i] != classes[r]) continue;
@@ -194,6 +199,8 @@ int run(const Flags& f, World& world) {
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
   for (const std::string& note : on.notes)
     if (ranks.first()) std::cout << note << std::endl;
+  std::vector<std::string> names;
+  if (ranks.first() && !f.out.empty()) names = names_of(job.classes, job.config, job.checkpoint);
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");
   const SampledImages images = draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks,
@@ -204,7 +211,7 @@ int run(const Flags& f, World& world) {
   if (images.count == 0 && bar) bar->print_line("stopped by a signal: nothing was written");
   if (images.count == 0) return 0;
   ranks.on_first("write", [&] {
-    if (!f.out.empty()) write_grid(f.out, job.config, images, job.labels, job.classes);
+    if (!f.out.empty()) write_grid(f.out, images, job.labels, job.classes, names);
     if (!f.npz.empty()) write_samples(f.npz, images, job.labels);
   });
   return 0;

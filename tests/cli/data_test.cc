@@ -33,13 +33,8 @@ NamedFiles good_files() {
 }
 
 struct ImageFolder : TestFolder {
-  explicit ImageFolder(const NamedFiles& files = good_files()) {
-    for (const auto& [name, bytes] : files) put(name, bytes);
-  }
-  void put(const std::string& name, const Bytes& bytes) const {
-    fs::create_directories(fs::path(images() + "/" + name).parent_path());
-    testing_files::write_bytes(images() + "/" + name, bytes);
-  }
+  explicit ImageFolder(const NamedFiles& files = good_files()) { testing_files::put_files(images(), files); }
+  void put(const std::string& name, const Bytes& bytes) const { testing_files::put_files(images(), {{name, bytes}}); }
   void cut(const std::string& name) const {
     fs::resize_file(images() + "/" + name, fs::file_size(images() + "/" + name) / 2);
   }
@@ -145,6 +140,45 @@ TEST(ImageData, ACorruptImageIsFatalUnlessSkippedAndThenNamedAndCounted) {
   EXPECT_EQ(event.at("count"), 3) << "three epochs a step";
   EXPECT_EQ(event.at("samples").size(), 3u);
   EXPECT_TRUE(contains(event.dump(), "bee/progressive.jpg"));
+}
+
+// Rank 0 or 1 meets it, and ends the job with the lines that one rank alone would have printed.
+TEST(ImageData, ACorruptImageOfAJobIsToldInTheSameLines) {
+  const ImageFolder folder;
+  folder.cut("bee/progressive.jpg");
+  const std::string alone = train(folder / "one", on_images(folder.images())).err;
+  const Ran job = train(folder / "two", on_images(folder.images()), {.ranks = 2});
+  EXPECT_EQ(job.code, 4) << job.err;
+  EXPECT_TRUE(contains(job.err, " ends the job: sample "));
+  ASSERT_TRUE(contains(alone, "\n  fix: replace the file"));
+  EXPECT_TRUE(contains(job.err, alone.substr(alone.find(" of "))));
+}
+
+// The grid's rows have names as long as something tells which folders there were; the pixels need none of it.
+TEST(ImageData, SamplesAreNamedByOneImageOfEachClassAndNumberedWithoutAny) {
+  const ImageFolder folder;
+  ASSERT_TRUE(succeeds(train(folder / "run", on_images(folder.images(), {}, 1))));
+  const auto sample = [&](const std::string& says) {
+    const Ran ran =
+        run({"sample", folder / "run", "--out", folder / "grid.png", "--npz", folder / "s.npz", "--steps", "2"});
+    EXPECT_TRUE(succeeds(ran));
+    EXPECT_EQ(ran.out.find("classes are called") != std::string::npos, !says.empty()) << ran.out;
+    EXPECT_TRUE(contains(ran.out, says));
+    return std::pair(bytes_of_file(folder / "grid.png"), bytes_of_file(folder / "s.npz"));
+  };
+  const auto named = sample("");
+  for (const char* gone : {"ant/rgb-420.jpg", "bee/progressive.jpg", "bee/wide.jpg", "cat/cmyk.jpg"})
+    fs::remove(folder.images() + "/" + gone);
+  folder.put("ant/not-read.webp", {});
+  EXPECT_EQ(sample(""), named) << "no image but one of each class is looked for";
+  fs::rename(folder.images() + "/ant", folder.images() + "/asp");
+  const auto renamed = sample("classes are called by their numbers: '" + folder.images() + "' has other classes");
+  fs::remove_all(folder.images());
+  const auto numbered =
+      sample("classes are called by their numbers: no folder or tar of images '" + folder.images() + "'\n");
+  EXPECT_EQ(renamed, numbered);
+  EXPECT_NE(numbered.first, named.first);
+  EXPECT_EQ(numbered.second, named.second);
 }
 
 TEST(ImageData, OfManyCorruptImagesTheLogNamesFive) {

@@ -143,8 +143,9 @@ TEST(Idx, FashionMnistHasItsNamesAndCounts) {
   EXPECT_EQ(test->size(), 10000);
   EXPECT_EQ(test->image_bytes(), 784);
   EXPECT_EQ(test->name(), "fashion-mnist/test");
-  EXPECT_EQ(test->class_name(0), "T-shirt/top");
-  EXPECT_EQ(test->class_name(9), "Ankle boot");
+  ASSERT_EQ(test->class_names().size(), 10u);
+  EXPECT_EQ(test->class_names()[0], "T-shirt/top");
+  EXPECT_EQ(test->class_names()[9], "Ankle boot");
   const LabelledImages first = read_first(*test, 2);
   EXPECT_EQ(first.labels, (std::vector<int64_t>{9, 2}));
 }

@@ -31,12 +31,7 @@ NamedFiles pictures() {
 }
 
 struct Images : Folder {
-  explicit Images(const NamedFiles& files = pictures()) {
-    for (const auto& [name, data] : files) {
-      fs::create_directories(fs::path(*this / name).parent_path());
-      write_bytes(*this / name, data);
-    }
-  }
+  explicit Images(const NamedFiles& files = pictures()) { put_files(path(), files); }
   std::unique_ptr<ImageDataset> open() const { return ImageDataset::open({.path = path(), .side = kSide}); }
 };
 
@@ -81,7 +76,7 @@ TEST(ImageDataset, GivesTheCroppedPicturesWithTheirClasses) {
   const Images folder;
   const auto data = folder.open();
   EXPECT_EQ(data->classes(), 2);
-  EXPECT_EQ(data->class_name(1), "png");
+  EXPECT_EQ(data->class_names().at(1), "png");
   for (int64_t i = 0; i < data->size(); ++i) {
     std::vector<uint8_t> pixels(data->image_bytes());
     int64_t label = -1;

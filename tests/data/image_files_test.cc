@@ -13,12 +13,7 @@ namespace {
 using namespace testing_files;
 namespace fs = std::filesystem;
 
-void put(const Folder& folder, const NamedFiles& files) {
-  for (const auto& [name, data] : files) {
-    fs::create_directories(fs::path(folder / name).parent_path());
-    write_bytes(folder / name, data);
-  }
-}
+void put(const Folder& folder, const NamedFiles& files) { put_files(folder.path(), files); }
 
 const NamedFiles kFiles = {{"train/dog/2.jpg", counting(20)},   {"train/cat/b.PNG", counting(30)},
                            {"train/cat/a.jpeg", counting(10)},  {"train/cat/deep/er/c.JPG", counting(5)},
@@ -37,6 +32,23 @@ std::string mistake(const std::string& path, const std::string& split = ".") {
 
 std::string failure(const std::string& path, const std::string& split = ".") {
   return message_of<IoError>([&] { ImageFiles(path, split); });
+}
+
+TEST(ListNames, PassesOverTheRestOfAFolderThatHasSaidEnough) {
+  const Folder folder;
+  put(folder, {{"top.jpg", {}}, {"cat/deep/1.jpg", {}}});
+  for (int i = 0; i < 50; ++i)
+    put(folder, {{"cat/" + std::to_string(i), {}}, {"dog/a/" + std::to_string(i), {}}, {"dog/b/2", {}}});
+  std::vector<std::string> names;
+  const auto count = [&](bool more) {
+    names.clear();
+    list_names(folder.path(), [&](const std::string& name) { return names.push_back(name), more; });
+    return names.size();
+  };
+  EXPECT_EQ(count(true), 103u);
+  EXPECT_EQ(count(false), 3u) << "one at the top, one of each folder";
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names[0].substr(0, 4) + names[1].substr(0, 4) + names[2], "cat/dog/top.jpg");
 }
 
 TEST(ImageFiles, OfAFolderAndOfItsTarAreTheSame) {

@@ -76,6 +76,46 @@ TEST(Labels, OfAnotherSplitAreThoseOfTheTrainingSplit) {
   EXPECT_TRUE(says(mistake(Images({"x/1.jpg"}), ClassFrom::kFolder, 5, numbers), {"'x'", "no training image has"}));
 }
 
+// In a folder and in its tar; what has no class, or is no image, counts nowhere.
+TEST(ListClasses, FindsThoseThatTheLabelsHave) {
+  const NamedFiles good = {{"t/n02_dog/n7_a.jpg", {}}, {"t/n01_ant/deep/n8_b.PNG", {}}, {"t/n02_dog/n8_c.jpg", {}}},
+                   numbers = {{"t/0/7_a.jpg", {}}, {"t/12/7_b.jpg", {}}};
+  const NamedFiles extra = {{"t/n03_empty/n9_x.txt", {}}, {"t/n04_hidden/.n10_y.jpg", {}}, {"u/n05/n11_z.jpg", {}}};
+  for (const NamedFiles& files : {good, numbers}) {
+    const Folder folder;
+    NamedFiles all = files;
+    all.insert(all.end(), extra.begin(), extra.end());
+    put_files(folder / "images", all);
+    write_bytes(folder / "images.tar", make_tar(all));
+    for (const ClassFrom from : {ClassFrom::kFolder, ClassFrom::kPrefix})
+      for (const std::string& path : {folder / "images", folder / "images.tar"}) {
+        const ClassNames expected = label_images(ImageFiles(path, "t"), from, "", 0).names;
+        const ClassNames classes = list_classes(path, "t", from, "");
+        EXPECT_EQ(classes.names, expected.names) << path;
+        EXPECT_EQ(classes.classes, expected.classes) << path;
+      }
+  }
+}
+
+TEST(ListClasses, NeedsNoImageWhereThereIsAList) {
+  const Folder folder;
+  const std::string list = folder / "classes.txt", text = "a b.jpg  tulip\n\nb.jpg rose\r\nc.jpg tulip";
+  write_bytes(list, Bytes(text.begin(), text.end()));
+  EXPECT_EQ(list_classes(folder / "gone", ".", ClassFrom::kList, list).names,
+            (std::vector<std::string>{"rose", "tulip"}));
+}
+
+TEST(ListClasses, SaysWhatIsMissing) {
+  const Folder folder;
+  put_files(folder.path(), {{"t/top.jpg", {}}, {"t/cat/a.txt", {}}});
+  const auto mistake = [&](const std::string& split, ClassFrom from) {
+    return message_of<Error>([&] { list_classes(folder.path(), split, from, folder / "list"); });
+  };
+  EXPECT_TRUE(says(mistake("t", ClassFrom::kFolder), {"no classes in", "/t'"}));
+  EXPECT_TRUE(says(mistake("u", ClassFrom::kPrefix), {"cannot list", "/u'", "No such file"}));
+  EXPECT_TRUE(says(mistake("t", ClassFrom::kList), {"no class list", "/list'"}));
+}
+
 TEST(ClassList, NamesEachImageOnce) {
   const Images images({"a b.jpg", "c.jpg", "d/e.png"});
   const auto words = [&](const std::string& text) { return parse_class_list(text, "list", *images.files); };

@@ -1,4 +1,5 @@
-// Tars that the tests of this room make: good ones by libarchive, in each of its dialects, and hostile ones by hand.
+// Tars that the tests of this room make: good ones by libarchive, in each of its dialects, and hostile ones by hand;
+// and folders of the same files.
 #pragma once
 
 #include <archive.h>
@@ -15,6 +16,15 @@
 namespace shardit::testing_files {
 
 using NamedFiles = std::vector<std::pair<std::string, Bytes>>;
+
+// Those files below a folder.
+inline void put_files(const std::string& root, const NamedFiles& files) {
+  for (const auto& [name, data] : files) {
+    const std::filesystem::path path = root + "/" + name;
+    std::filesystem::create_directories(path.parent_path());
+    write_bytes(path, data);
+  }
+}
 
 inline Bytes make_tar(const NamedFiles& files, const std::string& format = "pax") {
   Bytes bytes(size_t{1} << 20);
