@@ -1,13 +1,15 @@
 // A golden file: inputs and outputs of the reference implementation on random parameters (safetensors, configuration in
 // its metadata). Images in it are (B, C, S, S); here they are channels-last.
+//
+// This is the reading half: it trusts nothing, and takes no more memory than the file has bytes, a few times over. What
+// is computed from a golden (golden_run.h) may rely on what is said here.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "checkpoints/safetensors.h"
-#include "launcher/graphs.h"
+#include "model/diffit_layout.h"
 
 namespace shardit {
 
@@ -16,12 +18,14 @@ inline constexpr int64_t kGoldenTimesteps = 1000;  // of the goldens' diffusion
 class Golden {
  public:
   // Throws IoError (exit 4) for a file that is not a golden: damaged, without a configuration, or with tensors that
-  // contradict it.
+  // contradict it. All that follows throws the same.
   Golden(FileSystem& files, const std::string& path);
 
-  bool latent() const { return latent_; }  // the diffusion model; else an autoencoder
+  bool latent() const { return latent_; }  // the diffusion model, of which the rest speaks; else an autoencoder
+  DiffitConfig model() const;
+  int64_t batch() const { return integer("batch"); }
   bool has(const std::string& name) const { return reader_.find(name) != nullptr; }
-  const Shape& shape(const std::string& name) const;
+  const Shape& shape(const std::string& name) const { return tensor(name).shape; }
 
   double number(const std::string& key) const;                // of the metadata
   std::vector<double> numbers(const std::string& key) const;  // comma-separated
@@ -29,27 +33,25 @@ class Golden {
   std::vector<int64_t> integers(const std::string& name) const;
   std::vector<float> images(const std::string& name) const;  // (…, C, S, S) as (…, S, S, C)
 
-  // The model and its training step as the metadata states them: one micro-batch, one EMA named "ema".
-  RunSetup setup(const Precision& precision) const;
-  int64_t batch() const { return integer("batch"); }
+  [[noreturn]] void refuse(const std::string& why) const;
 
  private:
-  [[noreturn]] void refuse(const std::string& why) const;
   const StoredTensor& tensor(const std::string& name) const;
+  const StoredTensor& real_tensor(const std::string& name) const;
+  const StoredTensor& integer_tensor(const std::string& name) const;
+  int64_t extent(const std::string& name, int axis) const;
   int64_t integer(const std::string& key) const;  // of the metadata, 1 to 2^20
-  DiffitConfig model() const;
+
+  void check_shape(const StoredTensor& tensor, const Shape& expected) const;
+  // Of tensors that are there: real numbers of this shape, or integers from 0 up to and without `limit`.
+  void expect(const std::string& name, const Shape& shape) const;
+  void expect_integers(const std::string& name, const Shape& shape, int64_t limit) const;
   void check_parameters() const;
   void check_constants() const;
-  // A tensor that is there has this shape and, if it holds integers, values below `limit` and not negative.
-  void expect(const std::string& name, const Shape& shape, int64_t limit = 0) const;
-  int64_t extent(const std::string& name, int axis) const;
   void check_sections() const;
 
   mutable SafetensorsReader reader_;
   bool latent_ = false;
 };
-
-// (outer, C, S, S) to (outer, S, S, C).
-std::vector<float> channels_last(const std::vector<float>& x, int64_t channels, int64_t positions);
 
 }  // namespace shardit

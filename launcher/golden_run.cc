@@ -1,6 +1,7 @@
 #include "launcher/golden_run.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "launcher/run_device.h"
 #include "launcher/run_program.h"
@@ -8,12 +9,49 @@
 #include "model/guidance.h"
 
 namespace shardit {
+namespace {
+
+// The model and its training step as the metadata states them: one micro-batch, one EMA named "ema".
+RunSetup setup_of(const Golden& golden, const Precision& precision) {
+  RunSetup s{
+      .model = golden.model(), .precision = precision, .global_batch = golden.batch(), .micro_batch = golden.batch()};
+  s.layout = diffit_layout(s.model);
+  s.process = make_ddpm({.channels = s.model.in_channels, .learn_sigma = s.model.learn_sigma});
+  const std::vector<double> betas = golden.numbers("betas");
+  if (betas.size() != 2) golden.refuse("metadata 'betas' is not two numbers");
+  s.adamw.beta1 = betas[0];
+  s.adamw.beta2 = betas[1];
+  s.adamw.eps = golden.number("eps");
+  s.adamw.weight_decay = golden.number("weight_decay");
+  s.ema_names = {"ema"};
+  return s;
+}
+
+// The position table and the relative position indices, where the file has them: the program computes its own.
+void check_constants(const Golden& golden) {
+  const DiffitConfig model = golden.model();
+  const auto near = [](float a, float b) { return std::fabs(a - b) <= 1e-6f; };
+  std::vector<int64_t> index;
+  for (const ReleasedConstant& c : released_constants(model)) {
+    const std::string name = "param." + c.name;
+    if (!golden.has(name)) continue;
+    const bool integers = c.dtype == DType::kI64;
+    if (integers && index.empty()) index = relative_position_index(model);
+    if (integers ? golden.integers(name) != index
+                 : !std::ranges::equal(golden.real(name), position_embedding(model), near))
+      golden.refuse("tensor " + name + " is not what its configuration gives");
+  }
+}
+
+}  // namespace
 
 GoldenRun::GoldenRun(const Golden& golden, DType compute, Device& device, int threads)
     : golden_(golden),
-      setup_(golden.setup({.compute = compute, .residual = DType::kF32})),
+      setup_(setup_of(golden, {.compute = compute, .residual = DType::kF32})),
       pool_(threads),
-      device_(device) {}
+      device_(device) {
+  check_constants(golden);
+}
 
 Program& GoldenRun::start(std::vector<NamedGraph> graphs) {
   Graph constants;

@@ -13,7 +13,8 @@ namespace shardit {
 
 class GoldenRun {
  public:
-  // `compute`: fp32 or bf16. The golden and the device must outlive this.
+  // `compute`: fp32 or bf16. The golden and the device must outlive this. Throws IoError for a golden whose constants
+  // are not those that the program computes.
   GoldenRun(const Golden& golden, DType compute, Device& device, int threads);
 
   const Golden& golden() const { return golden_; }

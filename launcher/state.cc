@@ -117,14 +117,13 @@ void draw_initial(const ParamPart& part, uint64_t seed, float* out) {
   }
 }
 
-std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released) {
-  std::vector<Constant> constants;
-  for (const ReleasedConstant& c : released) {
-    const bool integer = c.dtype == DType::kI64;
-    const void* data = integer ? static_cast<const void*>(c.index.data()) : c.real.data();
+ReleasedValues::ReleasedValues(const DiffitConfig& model)
+    : positions(position_embedding(model)),
+      index(relative_position_index(model)) {
+  for (const ReleasedConstant& c : released_constants(model)) {
+    const void* data = c.dtype == DType::kI64 ? static_cast<const void*>(index.data()) : positions.data();
     constants.push_back({c.name, c.dtype, c.shape, data});
   }
-  return constants;
 }
 
 void initialize_state(Program& program, const RunSetup& setup) {

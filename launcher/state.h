@@ -39,8 +39,15 @@ void initialize_state(Program& program, const RunSetup& setup);
 // Every EMA becomes a copy of the master weights.
 void copy_weights_to_emas(Program& program, const RunSetup& setup);
 
-// The released constants as export and import take them; they point into `released`.
-std::vector<Constant> constants_of(const std::vector<ReleasedConstant>& released);
+// The released constants as export and import take them.
+struct ReleasedValues {
+  explicit ReleasedValues(const DiffitConfig& model);
+  ReleasedValues(const ReleasedValues&) = delete;
+
+  const std::vector<float> positions;
+  const std::vector<int64_t> index;
+  std::vector<Constant> constants;  // point to these
+};
 
 // The initial values of a part of a tensor.
 void draw_initial(const ParamPart& part, uint64_t seed, float* out);

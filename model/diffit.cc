@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "core/error.h"
 #include "ops/ops.h"
 
 namespace shardit {
@@ -57,71 +56,7 @@ Value final_layer(const Parameters& w, const DiffitConfig& config, Value x) {
   return unpatchify(out, config.patch_size, config.out_channels(), PatchOrder::kChannelLast);
 }
 
-void add_linear(Unit& unit, const std::string& name, int64_t out, int64_t in) {
-  unit.add(name + ".weight", {out, in}, {.kind = Init::kXavierUniform, .fan_in = in, .fan_out = out});
-  unit.add(name + ".bias", {out}, {});
-}
-
-Unit embedders(const DiffitConfig& c) {
-  const Init normal{.kind = Init::kNormal, .std = 0.02};
-  const int64_t patch_elements = c.in_channels * c.patch_size * c.patch_size;
-  Unit unit{.name = "embedders"};
-  unit.add("x_embedder.proj.weight", {c.hidden_size, c.in_channels, c.patch_size, c.patch_size},
-           {.kind = Init::kXavierUniform, .fan_in = patch_elements, .fan_out = c.hidden_size});
-  unit.add("x_embedder.proj.bias", {c.hidden_size}, {});
-  unit.add("t_embedder.mlp.0.weight", {c.hidden_size, 256}, normal);
-  unit.add("t_embedder.mlp.0.bias", {c.hidden_size}, {});
-  unit.add("t_embedder.mlp.2.weight", {c.hidden_size, c.hidden_size}, normal);
-  unit.add("t_embedder.mlp.2.bias", {c.hidden_size}, {});
-  unit.add("y_embedder.embedding_table.weight", {c.num_classes + 1, c.hidden_size}, normal);
-  return unit;
-}
-
-Unit block_unit(const DiffitConfig& c, const std::string& name) {
-  const int64_t span = 2 * c.grid() - 1, C = c.hidden_size;
-  Unit unit{.name = name};
-  unit.add(name + ".attn.relative_position_bias_table", {span * span, c.num_heads},
-           {.kind = Init::kTruncatedNormal, .std = 0.02});
-  add_linear(unit, name + ".attn.qkv_temb", 3 * C, C);
-  add_linear(unit, name + ".attn.qkv", 3 * C, C);
-  add_linear(unit, name + ".attn.proj", C, C);
-  add_linear(unit, name + ".mlp.fc1", c.mlp_size(), C);
-  add_linear(unit, name + ".mlp.fc2", C, c.mlp_size());
-  return unit;
-}
-
-Unit final_unit(const DiffitConfig& c) {
-  Unit unit{.name = "final_layer"};
-  const int64_t features = c.patch_size * c.patch_size * c.out_channels();
-  unit.add("final_layer.linear.weight", {features, c.hidden_size}, {});
-  unit.add("final_layer.linear.bias", {features}, {});
-  return unit;
-}
-
-std::string number(int64_t n) { return std::to_string(n); }
-
 }  // namespace
-
-void check(const DiffitConfig& c) {
-  REQUIRE(c.input_size > 0 && c.patch_size > 0 && c.hidden_size > 0 && c.depth > 0 && c.num_heads > 0 &&
-              c.in_channels > 0 && c.num_classes > 0,
-          "model: sizes must be positive");
-  REQUIRE(c.input_size % c.patch_size == 0, "model.input_size is " + number(c.input_size) +
-                                                ", not a multiple of model.patch_size " + number(c.patch_size));
-  REQUIRE(c.hidden_size % c.num_heads == 0, "model.hidden_size is " + number(c.hidden_size) +
-                                                ", not a multiple of model.num_heads " + number(c.num_heads));
-  REQUIRE(c.hidden_size % 4 == 0,
-          "model.hidden_size is " + number(c.hidden_size) + ": the position table needs a multiple of 4");
-  REQUIRE(c.mlp_size() > 0, "model.mlp_ratio gives an empty MLP");
-}
-
-Layout diffit_layout(const DiffitConfig& config) {
-  Layout layout;
-  layout.units.push_back(embedders(config));
-  for (int64_t i = 0; i < config.depth; ++i) layout.units.push_back(block_unit(config, "blocks." + number(i)));
-  layout.units.push_back(final_unit(config));
-  return layout;
-}
 
 Value diffit(const Parameters& w, const DiffitConfig& config, Value x, Value t, Value y) {
   Graph& graph = *x.graph;
@@ -132,25 +67,24 @@ Value diffit(const Parameters& w, const DiffitConfig& config, Value x, Value t, 
     c = condition(w, t, y);
   }
   for (int64_t i = 0; i < config.depth; ++i)
-    tokens = block(w, "blocks." + number(i), tokens, c, static_cast<int>(config.num_heads));
+    tokens = block(w, "blocks." + std::to_string(i), tokens, c, static_cast<int>(config.num_heads));
   return final_layer(w, config, tokens);
 }
 
-std::vector<ReleasedConstant> released_constants(const DiffitConfig& config) {
-  const int64_t w = config.grid(), N = config.tokens(), C = config.hidden_size;
-  ReleasedConstant table{.name = "pos_embed", .shape = {1, N, C}, .dtype = DType::kF32};
-  for (int64_t token = 0; token < N; ++token)
-    for (int64_t c = 0; c < C; ++c) table.real.push_back(static_cast<float>(position_value(token, c, w, C)));
-  ReleasedConstant index{.shape = {N, N}, .dtype = DType::kI64};
+std::vector<float> position_embedding(const DiffitConfig& config) {
+  const int64_t C = config.hidden_size;
+  std::vector<float> values;
+  for (int64_t token = 0; token < config.tokens(); ++token)
+    for (int64_t c = 0; c < C; ++c) values.push_back(static_cast<float>(position_value(token, c, config.grid(), C)));
+  return values;
+}
+
+std::vector<int64_t> relative_position_index(const DiffitConfig& config) {
+  const int64_t w = config.grid(), N = config.tokens();
+  std::vector<int64_t> index;
   for (int64_t i = 0; i < N; ++i)
-    for (int64_t j = 0; j < N; ++j)
-      index.index.push_back((i / w - j / w + w - 1) * (2 * w - 1) + (i % w - j % w + w - 1));
-  std::vector<ReleasedConstant> result = {std::move(table)};
-  for (int64_t b = 0; b < config.depth; ++b) {
-    index.name = "blocks." + number(b) + ".attn.relative_position_index";
-    result.push_back(index);
-  }
-  return result;
+    for (int64_t j = 0; j < N; ++j) index.push_back((i / w - j / w + w - 1) * (2 * w - 1) + (i % w - j % w + w - 1));
+  return index;
 }
 
 }  // namespace shardit

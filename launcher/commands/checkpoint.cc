@@ -80,8 +80,8 @@ int export_to(const Flags& f) {
   PosixFiles files;
   const Checkpoint checkpoint = open_checkpoint(files, f.a);
   const RunConfig config = parse_config(checkpoint.manifest.run.config_text, checkpoint.path);
-  const std::vector<ReleasedConstant> released = released_constants(make_setup(config).model);
-  const int64_t bytes = export_weights(files, checkpoint, f.which, constants_of(released), f.b);
+  const ReleasedValues released(make_setup(config).model);
+  const int64_t bytes = export_weights(files, checkpoint, f.which, released.constants, f.b);
   std::cout << "wrote " << f.b << " (" << format_bytes(static_cast<double>(bytes)) << ")\n";
   return 0;
 }
@@ -95,9 +95,9 @@ int import_from(const Flags& f) {
   const auto device = make_cpu_device();
   Program program(compile_state(setup), *device, pool);
   initialize_state(program, setup);
-  const std::vector<ReleasedConstant> released = released_constants(setup.model);
+  const ReleasedValues released(setup.model);
   const std::vector<StateTensor> params = tensors_of(program, setup, {"params", "master"});
-  import_weights(files, f.a, params, constants_of(released));
+  import_weights(files, f.a, params, released.constants);
   copy_weights_to_emas(program, setup);
   make_run_dir(f.b);
   RunLock lock(f.b);

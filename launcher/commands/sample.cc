@@ -72,8 +72,8 @@ void load_weights(PosixFiles& files, const Flags& f, const std::optional<Checkpo
   if (checkpoint) {
     load_checkpoint(files, *checkpoint, tensors_of(program, setup, {kind, buffers}), Extra::kIgnore);
   } else {
-    const std::vector<ReleasedConstant> released = released_constants(setup.model);
-    import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", buffers}), constants_of(released));
+    const ReleasedValues released(setup.model);
+    import_weights(files, f.checkpoint, tensors_of(program, setup, {"params", buffers}), released.constants);
   }
   push_state(program, setup, {kind, buffers});
   if (source == "param") program.run("refresh");

@@ -4,61 +4,17 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoints/safetensors.h"
-#include "model/diffit.h"
 #include "tests/cli/program.h"
+#include "tests/launcher/tiny_golden.h"
 
 namespace shardit {
 namespace {
 
 using Json = nlohmann::json;
 
-// A golden of a tiny model with a forward section whose expected output is zero: well made, and not our result.
-struct Invented {
-  DiffitConfig model{.input_size = 4,
-                     .in_channels = 2,
-                     .patch_size = 2,
-                     .hidden_size = 8,
-                     .depth = 1,
-                     .num_heads = 2,
-                     .num_classes = 3};
-  Metadata metadata = {{"input_size", "4"},   {"in_channels", "2"},  {"patch_size", "2"},   {"hidden_size", "8"},
-                       {"depth", "1"},        {"num_heads", "2"},    {"num_classes", "3"},  {"learn_sigma", "True"},
-                       {"batch", "2"},        {"sample_steps", "3"}, {"cfg_scale", "1.5"},  {"lr", "1e-3"},
-                       {"betas", "0.9,0.99"}, {"eps", "1e-8"},       {"weight_decay", "0"}, {"ema_decay", "0.9"}};
-  std::vector<StoredTensor> tensors;
-  int64_t label = 3;
-
-  Invented() {
-    for (const Unit& unit : diffit_layout(model).units)
-      for (const Param& p : unit.params) tensors.push_back({"param." + p.name, DType::kF32, p.shape});
-    tensors.push_back({"forward.t", DType::kI64, {2}});
-    tensors.push_back({"forward.y", DType::kI64, {2}});
-    tensors.push_back({"forward.x", DType::kF32, {2, 2, 4, 4}});
-    tensors.push_back({"forward.out", DType::kF32, {2, 4, 4, 4}});
-  }
-  StoredTensor& named(const std::string& name) {
-    return *std::find_if(tensors.begin(), tensors.end(), [&](const StoredTensor& t) { return t.name == name; });
-  }
-  void write(const std::string& path) const {
-    PosixFiles files;
-    SafetensorsWriter writer(files, path, tensors, metadata);
-    for (const StoredTensor& t : tensors) {
-      const std::vector<int64_t> integers(t.shape.numel(), t.name == "forward.y" ? label : 1);
-      std::vector<float> real(t.shape.numel());
-      for (size_t i = 0; i < real.size(); ++i)
-        real[i] = t.name == "forward.out" ? 0 : 0.1f * static_cast<float>(i % 7) - 0.2f;
-      if (t.dtype == DType::kI64)
-        writer.write(integers.data(), t.shape.numel() * 8);
-      else
-        writer.write(real.data(), t.shape.numel() * 4);
-    }
-    writer.finish();
-  }
-};
-
 TEST(Parity, AFailedSectionIsExitCodeOne) {
   const TestFolder folder;
-  Invented().write(folder / "g.safetensors");
+  TinyGolden().write(folder / "g.safetensors");
   const Ran ran = run({"parity", folder / "g.safetensors"});
   EXPECT_EQ(ran.code, 1) << ran.err;
   EXPECT_TRUE(contains(ran.out, (folder / "g.safetensors") + " forward "));
@@ -68,7 +24,7 @@ TEST(Parity, AFailedSectionIsExitCodeOne) {
 
 TEST(Parity, JsonIsAListWithAllSections) {
   const TestFolder folder;
-  Invented().write(folder / "g.safetensors");
+  TinyGolden().write(folder / "g.safetensors");
   const Json rows = Json::parse(run({"parity", folder / "g.safetensors", "--json"}).out);
   Words sections;
   for (const Json& row : rows) {
@@ -86,7 +42,7 @@ TEST(Parity, JsonIsAListWithAllSections) {
 TEST(Parity, FilesThatAreNoGoldensAreExitCodeFour) {
   const TestFolder folder;
   const std::string path = folder / "g.safetensors";
-  Invented().write(path);
+  TinyGolden().write(path);
   const std::string bytes = bytes_of_file(path);
   for (const std::string& wrong :
        {std::string(), std::string("junk"), bytes.substr(0, 7), bytes.substr(0, 500), bytes.substr(0, bytes.size() - 1),
@@ -105,7 +61,7 @@ TEST(Parity, OneFileThatCannotBeJudgedDoesNotKeepTheOthersFromIt) {
   const TestFolder folder;
   const std::string good = committed("s8-p4-d8-h2-eps.safetensors"), bad = folder / "wrong.safetensors",
                     junk = folder / "junk.safetensors", absent = folder / "absent.safetensors";
-  Invented().write(bad);
+  TinyGolden().write(bad);
   write_bytes(junk, "junk");
   struct {
     Words files;
@@ -146,7 +102,7 @@ TEST(Parity, AMissingMetadataKeyIsExitCodeFour) {
   const std::string path = folder / "g.safetensors";
   for (const char* key : {"input_size", "patch_size", "in_channels", "depth", "num_heads", "num_classes", "batch",
                           "betas", "eps", "weight_decay"}) {
-    Invented golden;
+    TinyGolden golden;
     golden.metadata.erase(key);
     std::filesystem::remove(path);
     golden.write(path);
@@ -175,7 +131,7 @@ TEST(Parity, MetadataThatLiesIsExitCodeFour) {
                                                                                    {"batch", "0"},
                                                                                    {"betas", "0.9"},
                                                                                    {"eps", "x"}}) {
-    Invented golden;
+    TinyGolden golden;
     golden.metadata[key] = value;
     std::filesystem::remove(path);
     golden.write(path);
@@ -185,12 +141,12 @@ TEST(Parity, MetadataThatLiesIsExitCodeFour) {
 
 TEST(Parity, TensorsThatContradictTheModelAreExitCodeFour) {
   const TestFolder folder;
-  const auto refused = [&](const Invented& golden, const std::string& words) {
+  const auto refused = [&](const TinyGolden& golden, const std::string& words) {
     std::filesystem::remove(folder / "g.safetensors");
     golden.write(folder / "g.safetensors");
     EXPECT_TRUE(fails(run({"parity", folder / "g.safetensors"}), 4, {"is not a golden file", words}));
   };
-  Invented wrong_label;
+  TinyGolden wrong_label;
   wrong_label.label = 4;
   refused(wrong_label, "forward.y holds 4, expected 0 to 3");
   for (const auto& [name, shape] :
@@ -200,11 +156,11 @@ TEST(Parity, TensorsThatContradictTheModelAreExitCodeFour) {
                                                   {"forward.t", {3}},
                                                   {"forward.out", {2, 2, 4, 4}},
                                                   {"param.blocks.0.attn.qkv.weight", {8, 24}}}) {
-    Invented golden;
+    TinyGolden golden;
     golden.named(name).shape = shape;
     refused(golden, name + " has shape " + shape.str());
   }
-  Invented real_labels;
+  TinyGolden real_labels;
   real_labels.named("forward.y").dtype = DType::kF32;
   refused(real_labels, "forward.y");
 }

@@ -49,13 +49,16 @@ TEST(ReleasedConstants, PositionTableAndIndexFollowTheirFormulas) {
   ASSERT_EQ(constants.size(), 3u);
   EXPECT_EQ(constants[0].shape, (Shape{1, 16, 64}));
   // Token 6 of a 4 x 4 grid is row 1, column 2; channel 1 is sin(column * 10000^(-1/16)), channel 33 of the row.
-  EXPECT_FLOAT_EQ(constants[0].real[6 * 64 + 1], static_cast<float>(std::sin(2 * std::pow(10000.0, -1.0 / 16))));
-  EXPECT_FLOAT_EQ(constants[0].real[6 * 64 + 16], static_cast<float>(std::cos(2.0)));
-  EXPECT_FLOAT_EQ(constants[0].real[6 * 64 + 33], static_cast<float>(std::sin(1 * std::pow(10000.0, -1.0 / 16))));
+  const std::vector<float> positions = position_embedding(config);
+  EXPECT_FLOAT_EQ(positions[6 * 64 + 1], static_cast<float>(std::sin(2 * std::pow(10000.0, -1.0 / 16))));
+  EXPECT_FLOAT_EQ(positions[6 * 64 + 16], static_cast<float>(std::cos(2.0)));
+  EXPECT_FLOAT_EQ(positions[6 * 64 + 33], static_cast<float>(std::sin(1 * std::pow(10000.0, -1.0 / 16))));
   EXPECT_EQ(constants[2].name, "blocks.1.attn.relative_position_index");
-  EXPECT_EQ(constants[1].index[0 * 16 + 0], 3 * 7 + 3);
-  EXPECT_EQ(constants[1].index[0 * 16 + 15], 0);  // from the top left to the bottom right
-  EXPECT_EQ(constants[1].index[15 * 16 + 0], 6 * 7 + 6);
+  EXPECT_EQ(constants[2].shape, (Shape{16, 16}));
+  const std::vector<int64_t> index = relative_position_index(config);
+  EXPECT_EQ(index[0 * 16 + 0], 3 * 7 + 3);
+  EXPECT_EQ(index[0 * 16 + 15], 0);  // from the top left to the bottom right
+  EXPECT_EQ(index[15 * 16 + 0], 6 * 7 + 6);
 }
 
 TEST(DdpmSchedule, MatchesThePublishedValues) {
