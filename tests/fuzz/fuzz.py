@@ -13,7 +13,7 @@ import argparse, concurrent.futures, os, re, shutil, subprocess, sys, tempfile, 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SEEDS = {"config": ["configs"], "image": ["tests/data/pictures"]}  # beside corpus/TARGET
-LONGEST_INPUT = {"tar": 32768, "image_files": 32768, "metrics": 65536}  # bytes
+LONGEST_INPUT = {"tar": 32768, "image_files": 32768, "golden": 32768, "metrics": 65536}  # bytes
 USUALLY = 8192
 STACK = ["prlimit", "--stack=1048576"]  # small, so that recursion as deep as the input is nested shows
 LIMITS = ["-timeout=10", "-rss_limit_mb=1024", "-malloc_limit_mb=64", "-detect_leaks=1"]

@@ -17,6 +17,7 @@
 #include "tests/checkpoints/faulty_files.h"
 #include "tests/data/tar_files.h"
 #include "tests/fuzz/two_files.h"
+#include "tests/launcher/tiny_golden.h"
 
 namespace shardit {
 namespace {
@@ -192,6 +193,30 @@ void metrics_files() {
   writer.event("resume", 3, {{"digest", "abc123"}, {"warnings", {"w"}}});
 }
 
+// Headers, whose offsets the target puts right, and eight bytes for all numbers.
+void golden_files() {
+  const DiffitConfig model{.input_size = 2,
+                           .in_channels = 1,
+                           .patch_size = 1,
+                           .hidden_size = 4,
+                           .depth = 1,
+                           .num_heads = 1,
+                           .mlp_ratio = 1,
+                           .num_classes = 1};
+  const auto put_golden = [](const std::string& name, const TinyGolden& golden, char number) {
+    put("golden", name, join(golden.header(), std::string{number, 0, 0, 0, 0, 0, 0, 0}));
+  };
+  TinyGolden golden(model);
+  put_golden("forward", golden, 1);
+  put_golden("label-beyond", golden, 2);
+  golden.named("forward.out").shape = {2, 1, 2, 2};
+  put_golden("out-of-one-channel", golden, 1);
+  TinyGolden all(model);
+  all.add_the_rest();
+  put_golden("all", all, 0);
+  put("golden", "autoencoder", safetensors({{"x", DType::kF32, {1}}}, {{"ch", "32"}}));
+}
+
 }  // namespace
 }  // namespace shardit
 
@@ -209,4 +234,5 @@ int main(int argc, char** argv) {
   shardit::tar_files();
   shardit::config_files();
   shardit::metrics_files();
+  shardit::golden_files();
 }
