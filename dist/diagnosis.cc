@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace shardit {
@@ -178,14 +179,36 @@ std::string headline(const std::vector<RankCalls>& ranks) {
   return lost_message(waits);
 }
 
-std::string state_of(const RankCalls& rank) {
-  if (!rank.answered) return "no answer";
+// Where ranks are, and how long the longest of them has been there.
+struct Place {
+  std::string text;
+  std::optional<int64_t> ns;
+  std::vector<int> ranks;
+};
+
+Place place_of(const RankCalls& rank) {
+  if (!rank.answered) return {.text = "no answer"};
   if (const Call* call = running_call(rank))
-    return "in " + describe(*call) + " for " + seconds(rank.now_ns - call->started_ns);
-  if (rank.calls.empty()) return "has made no call";
+    return {.text = "in " + describe(*call), .ns = rank.now_ns - call->started_ns};
+  if (rank.calls.empty()) return {.text = "has made no call"};
   const Call& last = *std::max_element(rank.calls.begin(), rank.calls.end(),
                                        [](const Call& a, const Call& b) { return a.finished_ns < b.finished_ns; });
-  return "in no call for " + seconds(rank.now_ns - last.finished_ns) + ", the last was " + describe(last);
+  return {.text = "after " + describe(last) + ", in no call", .ns = rank.now_ns - last.finished_ns};
+}
+
+// Those of the fewest ranks first: the others mostly wait for them.
+std::vector<Place> places_of(const std::vector<RankCalls>& ranks) {
+  std::vector<Place> places;
+  for (const RankCalls& rank : ranks) {
+    const Place place = place_of(rank);
+    auto same = std::find_if(places.begin(), places.end(), [&](const Place& p) { return p.text == place.text; });
+    if (same == places.end()) same = places.insert(same, place);
+    same->ns = std::max(same->ns, place.ns);
+    same->ranks.push_back(rank.rank);
+  }
+  std::stable_sort(places.begin(), places.end(),
+                   [](const Place& a, const Place& b) { return a.ranks.size() < b.ranks.size(); });
+  return places;
 }
 
 }  // namespace
@@ -204,7 +227,8 @@ std::string list_ranks(const std::vector<int>& ranks) {
 
 std::string diagnose(const std::vector<RankCalls>& ranks) {
   std::string text = headline(ranks);
-  for (const RankCalls& rank : ranks) text += "\n  rank " + std::to_string(rank.rank) + ": " + state_of(rank);
+  for (const Place& place : places_of(ranks))
+    text += "\n" + list_ranks(place.ranks) + ": " + place.text + (place.ns ? " for " + seconds(*place.ns) : "");
   return text;
 }
 

@@ -9,7 +9,8 @@
 namespace shardit {
 
 Watchdog::Watchdog(World& world, const WatchdogOptions& options, Handler handler)
-    : calls_(world.calls()),
+    : rank_(world.rank()),
+      calls_(world.calls()),
       options_(options),
       handler_(std::move(handler)),
       channel_(world.make_side_channel()),
@@ -32,11 +33,11 @@ void Watchdog::watch() {
   try {
     while (!stop_within(look_every_s)) {
       if (!hear() && static_cast<double>(calls_.longest_running_ns()) <= options_.limit_s * 1e9) continue;
-      if (const auto diagnosis = gather()) handler_(*diagnosis);
+      if (gather()) handler_(diagnose(ranks_), tells());
       return;
     }
   } catch (const Error& error) {
-    handler_(std::string("the watchdog failed: ") + error.what());
+    handler_(std::string("the watchdog failed: ") + error.what(), true);
   }
 }
 
@@ -51,17 +52,16 @@ bool Watchdog::stop_within(double s) {
   return wake_.wait_for(lock, std::chrono::duration<double>(s), [this] { return stopping_; });
 }
 
-std::optional<std::string> Watchdog::gather() {
-  const RankCalls mine = calls_.snapshot();
-  ranks_[static_cast<size_t>(mine.rank)] = mine;
+bool Watchdog::gather() {
+  const RankCalls& mine = ranks_[static_cast<size_t>(rank_)] = calls_.snapshot();
   channel_->tell(mine);
-  const auto all_answered = [this] {
-    return std::all_of(ranks_.begin(), ranks_.end(), [](const RankCalls& rank) { return rank.answered; });
-  };
+  const auto all_answered = [this] { return std::ranges::all_of(ranks_, &RankCalls::answered); };
   const int64_t until = steady_now_ns() + static_cast<int64_t>(options_.answer_s * 1e9);
   for (hear(); !all_answered() && steady_now_ns() < until; hear())
-    if (stop_within(0.01)) return std::nullopt;  // its rank goes on, or ends by another's diagnosis
-  return diagnose(ranks_);
+    if (stop_within(0.01)) return false;  // its rank goes on, or ends by another's diagnosis
+  return true;
 }
+
+bool Watchdog::tells() const { return std::ranges::find_if(ranks_, &RankCalls::answered)->rank == rank_; }
 
 }  // namespace shardit

@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 
@@ -20,10 +19,11 @@ struct WatchdogOptions {
 };
 
 // One per rank. When a call of any rank runs longer than the limit, all ranks exchange their last calls, and `handler`
-// gets the diagnosis, on every rank that can still run, once. It is called on the watchdog's thread.
+// gets the diagnosis, on every rank that can still run, once. It is called on the watchdog's thread. Of these ranks the
+// lowest `tells` it.
 class Watchdog {
  public:
-  using Handler = std::function<void(const std::string& diagnosis)>;
+  using Handler = std::function<void(const std::string& diagnosis, bool tells)>;
 
   // Collective over the world, which must outlive it. A rank without one does not answer: let it go only when all ranks
   // are through their calls.
@@ -34,10 +34,12 @@ class Watchdog {
 
  private:
   void watch();
-  bool hear();                          // true if news came
-  bool stop_within(double s);           // waits so long; true if it shall end
-  std::optional<std::string> gather();  // the diagnosis; nothing if it shall end
+  bool hear();                 // true if news came
+  bool stop_within(double s);  // waits so long; true if it shall end
+  bool gather();               // the ranks' calls; false if it shall end
+  bool tells() const;
 
+  const int rank_;
   const CallLog& calls_;
   const WatchdogOptions options_;
   const Handler handler_;

@@ -6,14 +6,18 @@
 #include <string>
 #include <thread>
 
+#include "core/error_text.h"
+
 namespace shardit {
 namespace {
 
-// The first rank that still runs tells what the watchdog found; its launcher then ends the others.
-void exit_on_hang(int rank, const std::string& diagnosis) {
+// One rank tells what the watchdog found, and its launcher ends the others; they end by themselves where it does not.
+void exit_on_hang(const std::string& diagnosis, bool tells) {
   constexpr int kHang = 6;
-  std::this_thread::sleep_for(rank * std::chrono::milliseconds(300));
-  std::cerr << "shardit: " << diagnosis << std::endl;
+  if (tells)
+    std::cerr << error_text("shardit", diagnosis) << std::flush;
+  else
+    std::this_thread::sleep_for(std::chrono::seconds(3));
   std::_Exit(kHang);
 }
 
@@ -21,9 +25,7 @@ void exit_on_hang(int rank, const std::string& diagnosis) {
 
 std::unique_ptr<Watchdog> end_hangs(World& world, double limit_s) {
   if (world.size() == 1 || limit_s <= 0) return nullptr;
-  return std::make_unique<Watchdog>(
-      world, WatchdogOptions{.limit_s = limit_s},
-      [rank = world.rank()](const std::string& diagnosis) { exit_on_hang(rank, diagnosis); });
+  return std::make_unique<Watchdog>(world, WatchdogOptions{.limit_s = limit_s}, exit_on_hang);
 }
 
 }  // namespace shardit

@@ -321,14 +321,17 @@ TEST_P(Collectives, AllRanksHaveOneHashOfTheirCalls) {
   });
 }
 
-// Every watchdog hears of it, also that of the rank which waits for nobody. Then the rank comes, and all go on.
+// Every watchdog hears of it, also that of the rank which waits for nobody; the first rank's tells it. Then the rank
+// comes, and all go on.
 TEST_P(Collectives, AWatchdogNamesTheRankThatIsLate) {
   on_every_rank([](World& world) {
     const auto group = world.make_group("late");
     const int late = world.size() - 1;
     std::promise<std::string> said;
-    const Watchdog watchdog(world, {.limit_s = 0.5, .answer_s = 10},
-                            [&](const std::string& text) { said.set_value(text); });
+    const Watchdog watchdog(world, {.limit_s = 0.5, .answer_s = 10}, [&](const std::string& text, bool tells) {
+      EXPECT_EQ(tells, world.rank() == 0);
+      said.set_value(text);
+    });
     if (world.size() == 1) return;
     std::string text;
     if (world.rank() == late) text = said.get_future().get();

@@ -19,7 +19,7 @@ std::vector<std::string> diagnoses(int ranks, const ThreadWorldOptions& options,
   EXPECT_THROW(run_ranks(ranks, options,
                          [&](World& world) {
                            const auto group = world.make_group("world");
-                           const Watchdog watchdog(world, kQuick, [&](const std::string& text) {
+                           const Watchdog watchdog(world, kQuick, [&](const std::string& text, bool) {
                              texts[static_cast<size_t>(world.rank())] = text;
                              world.abort(6, text);
                            });
@@ -65,7 +65,7 @@ TEST(Watchdog, NamesARankThatIssuedAnotherCall) {
 TEST(Watchdog, IsQuietWhileCallsEnd) {
   run_ranks(2, {}, [](World& world) {
     const auto group = world.make_group("world");
-    const Watchdog watchdog(world, {.limit_s = 2}, [](const std::string& text) { ADD_FAILURE() << text; });
+    const Watchdog watchdog(world, {.limit_s = 2}, [](const std::string& text, bool) { ADD_FAILURE() << text; });
     for (int i = 0; i < 8; ++i) {  // longer than the limit, all together
       if (world.rank() == i % 2) std::this_thread::sleep_for(std::chrono::milliseconds(300));
       group->barrier("step");
@@ -76,7 +76,7 @@ TEST(Watchdog, IsQuietWhileCallsEnd) {
 TEST(Watchdog, EndsAtOnceWhenItIsNotNeeded) {
   const int64_t start = steady_now_ns();
   {
-    const Watchdog watchdog(*make_single_world(), {}, [](const std::string&) {});
+    const Watchdog watchdog(*make_single_world(), {}, [](const std::string&, bool) {});
   }
   EXPECT_LT(steady_now_ns() - start, 5'000'000'000);
 }
