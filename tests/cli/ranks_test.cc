@@ -184,7 +184,8 @@ TEST(Job, ARankThatHangsIsNamedWithinTheWatchdogsTime) {
   Ran ran = job.wait();
   EXPECT_EQ(ran.err.rfind("shardit: "), 0u) << ran.err;
   ran.err.resize(std::min(ran.err.size(), ran.err.find("---")));  // mpirun's own words follow
-  EXPECT_TRUE(fails(ran, 6, {"rank 1 does not answer; ranks 0 2-3 wait in ", "\n  rank 1: no answer\n"}));
+  // The others may wait in two calls: one of them goes on until it needs the lost one.
+  EXPECT_TRUE(fails(ran, 6, {"rank 1 does not answer; rank", " in all_", "\n  rank 1: no answer\n"}));
 }
 
 }  // namespace
