@@ -101,16 +101,6 @@ void tell_mistake(const std::string& message, std::ostream& err) {
     std::this_thread::sleep_for(kFirstSpeaks);
 }
 
-// What such a command prints is its result: a full disk must not pass for success. A reader that went away, as `head`
-// does, has what it wants.
-void finish_output() {
-  std::cout.flush();
-  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
-  pollfd out{STDOUT_FILENO, POLLOUT, 0};
-  const bool reader_left = poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
-  if (!written && !reader_left) throw IoError("standard output takes no more: the result is not complete; free space");
-}
-
 void configure(CLI::App& app) {
   app.name("shardit");
   app.require_subcommand(1);
@@ -149,6 +139,14 @@ int run_handler(const Handler& body, std::ostream& err) {
     print_error(std::string("internal error: ") + error.what() + "\nthis is a bug in shardit; please report it", err);
     return kBug;
   }
+}
+
+void finish_output() {
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  const bool reader_left = poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+  if (!written && !reader_left) throw IoError("standard output takes no more: the result is not complete; free space");
 }
 
 Handler by_first_rank(Handler body) {

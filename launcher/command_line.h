@@ -32,6 +32,10 @@ void print_error(const std::string& message, std::ostream& err);
 // Runs `body` and turns what it throws into a message and an exit code (core/error.h).
 int run_handler(const Handler& body, std::ostream& err);
 
+// Where what a command prints is its result, at its end: throws IoError if a full disk took it. A reader that went away,
+// as `head` does, has what it wants.
+void finish_output();
+
 // Of a command that one process does alone: under mpirun and srun rank 0 does it, the others are done at once.
 Handler by_first_rank(Handler body);
 

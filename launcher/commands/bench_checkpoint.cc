@@ -69,6 +69,7 @@ int bench_checkpoint(const CheckpointFlags& flags, World& world) {
   if (!report) return std::printf("stopped by a signal: nothing was written\n"), 0;
   print_report(*report, options.rounds);
   if (!flags.json.empty()) write_text(flags.json, to_json(*report).dump(2) + "\n");
+  finish_output();
   return 0;
 }
 

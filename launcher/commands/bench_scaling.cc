@@ -114,6 +114,7 @@ void finish_scaling(const ScalingFlags& flags, const RunConfig& config, const st
     write_text(flags.plot(), draw_scaling(points, (flags.weak ? "Weak scaling of " : "Strong scaling of ") + name,
                                           format_threads(threads) + " each, medians of " + std::to_string(flags.steps) +
                                               " steps in " + std::to_string(flags.turns) + " turns"));
+  finish_output();
 }
 
 // Groups of the job's ranks, the rest waiting meanwhile.

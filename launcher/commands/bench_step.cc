@@ -78,6 +78,7 @@ int bench_step(const StepFlags& flags, World& world) {
   if (world.rank() != 0) return 0;
   print_bench(bench, flags);
   if (!flags.json.empty()) write_text(flags.json, to_json(bench).dump(2) + "\n");
+  finish_output();
   return 0;
 }
 

@@ -96,7 +96,7 @@ void print_all(const DoctorOptions& options, const Machine& machine, const Gpus&
 int doctor(const DoctorOptions& options) {
   const Machine machine = look_at_machine(".");
   const Gpus gpus = look_at_gpus();
-  if (speaks_for_job()) print_all(options, machine, gpus);
+  by_first_rank([&] { return print_all(options, machine, gpus), 0; })();
   if (!machine.missing_features.empty())
     throw DeviceError("this CPU lacks " + words(machine.missing_features) + ", which the binary was compiled for\n" +
                       "build on this machine, or with -DSHARDIT_MARCH=x86-64-v3");

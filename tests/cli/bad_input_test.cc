@@ -174,8 +174,15 @@ TEST(BadFlag, TheHelpOfACommandThatIsNotThereIsAMistakeToo) {
 }
 
 TEST(BadPlace, AResultThatCannotBePrintedIsAnIoError) {
+  const TestFolder folder;
   const Surroundings full{.wrapper = {"sh", "-c", "exec \"$@\" >/dev/full", "sh"}};
-  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--json"}, full), 4, {"standard output", "not complete"}));
+  using Words = std::vector<std::string>;
+  for (const Words& command : {Words{"plan", tiny_config(), "--json"},
+                               {"doctor"},
+                               {"doctor", "--json"},
+                               {"bench", "step", tiny_config(), "--steps", "1"},
+                               {"bench", "checkpoint", tiny_config(), "--dir", folder.path.string()}})
+    EXPECT_TRUE(fails(run(command, full), 4, {"standard output", "not complete"})) << command[0];
   const Surroundings head{.wrapper = {"sh", "-c", "{ sleep 0.3; \"$@\"; } | true", "sh"}};
   EXPECT_TRUE(succeeds(run({"plan", tiny_config(), "--json"}, head))) << "a reader may leave";
 }
