@@ -17,7 +17,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .PHONY: install build test bench fuzz soak demo sanitize sanitize-asan sanitize-tsan bundle clean
 
-JOBS ?= $(shell nproc)
+JOBS ?= $(shell env -u OMP_NUM_THREADS nproc)
 CMAKE_FLAGS ?=
 BUNDLED ?=
 BENCH_FLAGS ?=
