@@ -5,7 +5,11 @@
 
 namespace shardit {
 
-NvtxRange::NvtxRange(const char* name) { nvtxRangePushA(name); }
+// The library sets itself up at the first call and does not keep other threads' first calls from reading what it sets.
+NvtxRange::NvtxRange(const char* name) {
+  [[maybe_unused]] static const bool ready = (nvtxInitialize(nullptr), true);
+  nvtxRangePushA(name);
+}
 NvtxRange::~NvtxRange() { nvtxRangePop(); }
 
 }  // namespace shardit
