@@ -1,6 +1,5 @@
 #include "launcher/state.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -11,16 +10,14 @@
 namespace shardit {
 namespace {
 
-// Drawn by one thread at a time.
-constexpr int64_t kPieceElements = 1 << 16;
-
 void draw_in_pieces(const ParamPart& part, uint64_t seed, float* out, Pool& pool) {
-  pool.run((part.count + kPieceElements - 1) / kPieceElements, [&](int64_t n, int) {
-    const int64_t from = n * kPieceElements;
+  constexpr int64_t kElements = 1 << 16;
+  pool.run(tile_count(part.count, kElements), [&](int64_t n, int) {
+    const Tile tile = tile_at(part.count, kElements, n);
     ParamPart piece = part;
-    piece.first += from;
-    piece.count = std::min(kPieceElements, part.count - from);
-    draw_initial(piece, seed, out + from);
+    piece.first += tile.begin;
+    piece.count = tile.end - tile.begin;
+    draw_initial(piece, seed, out + tile.begin);
   });
 }
 

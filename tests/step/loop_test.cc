@@ -85,5 +85,19 @@ TEST(InitialWeights, AreDrawnByTensorNameAndElement) {
   EXPECT_TRUE(std::equal(part.begin(), part.end(), x.begin() + 250)) << "a shard's part is the same elements";
 }
 
+TEST(InitialWeights, AreTheSameWhicheverThreadDrawsAPiece) {
+  test::TinyRun run(test::tiny_config({"model.hidden_size=192"}), test::Lowering{}, 3);
+  const Unit& block = run.setup().layout.units[1];
+  const auto* master = static_cast<const float*>(run.program().host_pointer(unit_buffer("master", block)));
+  int64_t most = 0;
+  for (const ParamPart& part : parts_in_shard(block, 0, 1)) {
+    std::vector<float> drawn(static_cast<size_t>(part.count));
+    draw_initial(part, run.setup().seed, drawn.data());
+    EXPECT_TRUE(std::equal(drawn.begin(), drawn.end(), master + part.offset)) << part.param->name;
+    most = std::max(most, part.count);
+  }
+  EXPECT_GT(most, 2 << 16) << "three pieces";
+}
+
 }  // namespace
 }  // namespace shardit
