@@ -42,10 +42,12 @@ TrainingRun::TrainingRun(const RunConfig& config, World& world, TrainingRunOptio
 }
 
 RunSetup TrainingRun::join() {
+  if (options_.communicates) return make_setup(config_, ranks_);
   const auto replicas = static_cast<int>(config_.parallel().replicate_group());
-  ranks_.together("ranks", [&] { make_setup(config_, plan_mesh(ranks_.size(), ranks_.rank(), replicas)); });
-  return make_setup(config_, options_.communicates ? make_mesh(ranks_.world(), replicas)
-                                                   : make_echo_mesh(ranks_.size(), ranks_.rank(), replicas));
+  RunSetup setup;
+  ranks_.together("ranks",
+                  [&] { setup = make_setup(config_, make_echo_mesh(ranks_.size(), ranks_.rank(), replicas)); });
+  return setup;
 }
 
 StepTime TrainingRun::step() {
