@@ -14,6 +14,7 @@
 #include "data/npz.h"
 #include "launcher/config.h"
 #include "launcher/metrics.h"
+#include "launcher/product_table.h"
 #include "tests/checkpoints/faulty_files.h"
 #include "tests/data/tar_files.h"
 #include "tests/fuzz/two_files.h"
@@ -217,6 +218,14 @@ void golden_files() {
   put("golden", "autoencoder", safetensors({{"x", DType::kF32, {1}}}, {{"ch", "32"}}));
 }
 
+void product_tables() {
+  const LibraryAlgorithm one = {66, 0, 0, 0, 116}, two = {66, 0, 0, 0, 28};
+  put("product_table", "two",
+      text_of(ProductTable{{{"cuda NVIDIA H200, sm_90, CUDA 13.0, cuBLASLt 13.1.0", "8x8x8 align 16"},
+                            {one, "id 66, tile 116", 7.36, 7.07}},
+                           {{"another GPU", "8x8x8 align 0"}, {two, "id 66, tile 28", 66.6, 66.6}}}));
+}
+
 }  // namespace
 }  // namespace shardit
 
@@ -235,4 +244,5 @@ int main(int argc, char** argv) {
   shardit::config_files();
   shardit::metrics_files();
   shardit::golden_files();
+  shardit::product_tables();
 }
