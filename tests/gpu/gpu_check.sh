@@ -35,6 +35,16 @@ call() {
   return $code
 }
 
+# refused PART CODE WORDS LOG command…: it ends with that exit code and says so.
+refused() {
+  local part=$1 expected=$2 words=$3 log=$4 code
+  shift 4
+  call "$log" "$@" >/dev/null
+  code=$?
+  [ $code -eq "$expected" ] && grep -q "$words" "$out/$log"
+  judge "$part" "refused: $words" $? "exit code $code: $(grep '^shardit' "$out/$log" | head -n 1 | cut -c1-120)"
+}
+
 train() { # LOG RUN CONFIG flags…
   local log=$1 run=$out/$2 config=$3
   shift 3
@@ -63,16 +73,6 @@ doctor() {
   "$shardit" doctor --json >"$out/doctor.json"
 }
 
-# refused CODE WORDS LOG command…: it ends with that exit code and says so.
-refused() {
-  local expected=$1 words=$2 log=$3 code
-  shift 3
-  call "$log" "$@" >/dev/null
-  code=$?
-  [ $code -eq "$expected" ] && grep -q "$words" "$out/$log"
-  judge start "refused: $words" $? "exit code $code: $(grep '^shardit' "$out/$log" | head -n 1 | cut -c1-120)"
-}
-
 # What a run says of its GPU, and how one ends that cannot start.
 start() {
   fresh auto
@@ -82,9 +82,9 @@ start() {
   grep -q gpu_watts "$out/gauges.txt"
   judge start "watts, degrees, clocks in the metrics" $? "$(cat "$out/gauges.txt")"
   fresh refused
-  refused 2 'per rank' too-large.log "$shardit" train "$here/configs/xl2-256.textproto" --device cuda \
+  refused start 2 'per rank' too-large.log "$shardit" train "$here/configs/xl2-256.textproto" --device cuda \
     --run-dir "$out/refused" --set micro_batch_size=4096 --set global_batch_size=4096
-  refused 3 'no GPU' hidden.log env CUDA_VISIBLE_DEVICES= "$shardit" train "$tiny" --device cuda --run-dir "$out/refused"
+  refused start 3 'no GPU' hidden.log env CUDA_VISIBLE_DEVICES= "$shardit" train "$tiny" --device cuda --run-dir "$out/refused"
 }
 
 parity() {
@@ -254,9 +254,8 @@ tune() {
   grep -qs 'resume proof holds bitwise' "$out/tuned-2.log"
   judge tune "the resume proof" $? "$(grep -os 'resume proof.*' "$out/tuned-2.log" | head -n 1)"
   : >"$out/products-none.txt"
-  train tuned-3.log tuned-parts "$tiny" "${on[@]}" --set product_table="$out/products-none.txt" >"$out/refused.txt"
-  [ $? -eq 2 ] && grep -q 'product table, which has other algorithms' "$out/tuned-3.log"
-  judge tune "another table is refused" $? "$(head -n 1 "$out/tuned-3.log" | cut -c1-100)"
+  refused tune 2 'product table, which has other' tuned-3.log "$shardit" train "$tiny" --run-dir "$out/tuned-parts" \
+    "${on[@]}" --set product_table="$out/products-none.txt"
 }
 
 # Every kernel against the CPU's, then our own (not the library's) under the tools that find wrong accesses and races.
@@ -265,18 +264,19 @@ sweep() {
   judge sweep "kernels against the CPU's" $? "$(tail -n 1 "$out/sweep.log")"
 }
 
+# Those whose threads share memory or whose addresses are more than a walk through their operands.
+own="attention attention_grad layer_norm layer_norm_grad add_layer_norm layer_norm_grad_add sum_leading adamw embedding
+  embedding_grad patchify unpatchify split_last concat_last mean_squared_error variational_bound gradient_norm fold draw_normal"
+
 sanitizer() {
   local tool
   command -v compute-sanitizer >/dev/null || { row sanitizer "compute-sanitizer" "" "not on this machine"; return; }
   for tool in memcheck racecheck synccheck; do
-    limit=240 call $tool.log compute-sanitizer --tool $tool --target-processes all --kernel-name kns=shardit \
+    limit=240 call $tool.log compute-sanitizer --tool $tool --target-processes all --kernel-regex kns=shardit \
       --error-exitcode 9 "$here/gpu_sweep" --seeds 1 --cards $own
     judge sanitizer $tool $? "$(grep -a 'SUMMARY' "$out/$tool.log" | tail -n 1)"
   done
 }
-# Those whose threads share memory or whose addresses are more than a walk through their operands.
-own="attention attention_grad layer_norm layer_norm_grad add_layer_norm layer_norm_grad_add sum_leading adamw embedding
-  embedding_grad patchify unpatchify split_last concat_last mean_squared_error variational_bound gradient_norm fold draw_normal"
 
 # Steps of DiffiT-XL/2 at both sizes, at three micro-batches each: what PyTorch makes beside it is its own script's.
 xl2() {
