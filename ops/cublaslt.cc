@@ -168,7 +168,7 @@ struct DeviceProduct::Call {
     const std::string wrong = objection(algorithm, alignment);
     REQUIRE(wrong.empty(),
             "product_table: its algorithm for " + key_of(product, alignment) + " cannot be used: " + wrong +
-                "\nwrite the table anew with `shardit bench ops CONFIG --tune`, or take " + "product_table out");
+                "\nwrite the table anew with `shardit bench ops CONFIG --tune`, or take product_table out");
     return algorithm;
   }
 
