@@ -25,10 +25,13 @@ int64_t rows_of(const Shape& x) { return x.numel() / std::max<int64_t>(x[-1], 1)
 MatrixLayout row_major(DType dtype, int64_t columns) { return {dtype, columns, 1}; }
 MatrixLayout transposed(DType dtype, int64_t rows) { return {dtype, 1, rows}; }
 
-// Tiles of dw. The library transposes its slice of dy and repacks all of x for every tile: few and large tiles are
-// better for each call, an even number of them balances two threads.
+// Tiles of dw. A tile packs its slice of dy, and the library, or ours where dw has few rows, all of x that it uses too:
+// few and large tiles are better for each, an even number of them balances two threads.
 Grain wgrad_grain(const Product& p) {
-  const int64_t tiles = 2 * tile_count(p.m, 256);
+  constexpr int64_t kRows = 256, kColumns = 1024;
+  if (p.m <= kRows && p.n >= 2 * p.m && !library_multiplies_fast())
+    return {p.m, tile_count(p.n, 2 * tile_count(p.n, kColumns))};
+  const int64_t tiles = 2 * tile_count(p.m, kRows);
   return {rounded_up(tile_count(p.m, tiles), 16), p.n};
 }
 

@@ -17,19 +17,25 @@ using namespace packed;
 
 namespace {
 
-// R rows of one panel's columns: the sums so far, plus `inner` more products each.
-template <int R, typename S>
-[[gnu::always_inline]] inline void add_products(const S* a, const S* b, int64_t inner, Register<S> (&sum)[R][kWidth]) {
+// Of a: elements between rows, and along k.
+struct Strides {
+  int64_t row, inner;
+};
+
+// R rows of a panel of V registers: the sums so far, plus `inner` more products each.
+template <int R, int V, typename S>
+[[gnu::always_inline]] inline void add_products(const S* a, Strides strides, const S* b, int64_t inner,
+                                                Register<S> (&sum)[R][V]) {
 #pragma GCC unroll 4
-  for (int64_t l = 0; l < inner; ++l, a += R, b += kPanelColumns<S>) {
-    Register<S> row[kWidth];
+  for (int64_t l = 0; l < inner; ++l, a += strides.inner, b += V * kRegisterLanes<S>) {
+    Register<S> row[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < kWidth; ++v) row[v] = load_register<S>(b + v * kRegisterLanes<S>);
+    for (int v = 0; v < V; ++v) row[v] = load_register<S>(b + v * kRegisterLanes<S>);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Register<S> x = broadcast_register(a[r]);
+      const Register<S> x = broadcast_register(a[r * strides.row]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kWidth; ++v) sum[r][v] = fma_register(x, row[v], sum[r][v]);
+      for (int v = 0; v < V; ++v) sum[r][v] = fma_register(x, row[v], sum[r][v]);
     }
   }
 }
@@ -43,40 +49,34 @@ template <typename S> struct Panel {
   S bias[kPanelColumns<S>];
 };
 
-// R rows of a panel's columns. `sums` holds them between the parts of k.
-template <int R, typename S, typename C>
-[[gnu::noinline]] void multiply_strip(const Panel<S>& panel, const S* a, S* sums, C* c) {
+// R rows of the columns of a panel of V registers. `sums` holds them between the parts of k.
+template <int R, int V, typename S, typename C>
+[[gnu::noinline]] void multiply_strip(const Panel<S>& panel, const S* a, Strides strides, S* sums, C* c) {
   constexpr int kLanes = kRegisterLanes<S>;
   if (panel.last || std::is_same_v<S, C>)  // what is about to be written comes while the sums are made
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-      for (int64_t column = 0; column < kPanelColumns<S>; column += kCacheLineBytes / static_cast<int64_t>(sizeof(C)))
+      for (int64_t column = 0; column < V * kLanes; column += kCacheLineBytes / static_cast<int64_t>(sizeof(C)))
         __builtin_prefetch(c + r * panel.c_stride + column, 1);
-  Register<S> sum[R][kWidth];
+  Register<S> sum[R][V] = {};
+  const auto for_sums = [&](auto f) {
+    const int64_t stride = panel.sums_stride;
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < kWidth; ++v)
-      sum[r][v] = panel.first ? Register<S>{} : load_register<S>(sums + r * panel.sums_stride + v * kLanes);
-  add_products<R, S>(a, panel.b, panel.inner, sum);
+      for (int v = 0; v < V; ++v) f(sum[r][v], sums + r * stride + v * kLanes);
+  };
+  if (!panel.first) for_sums([](Register<S>& x, const S* at) { x = load_register<S>(at); });
+  add_products<R, V, S>(a, strides, panel.b, panel.inner, sum);
+  if (!panel.last) return for_sums([](const Register<S>& x, S* at) { store_register(at, x); });
+  Register<S> bias[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) bias[v] = load_register<S>(panel.bias + v * kLanes);
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r, c += panel.c_stride)
 #pragma GCC unroll 4
-    for (int v = 0; v < kWidth; ++v)
-      if (panel.last)
-        store_register(c + r * panel.c_stride + v * kLanes, sum[r][v] + load_register<S>(panel.bias + v * kLanes));
-      else
-        store_register(sums + r * panel.sums_stride + v * kLanes, sum[r][v]);
-}
-
-// Calls f with the constant R == rows, 1 <= rows <= kMostRows.
-template <typename F> [[gnu::always_inline]] inline void with_rows(int64_t rows, F&& f) {
-  if (rows == kMostRows) return f(std::integral_constant<int, kMostRows>());
-  [&]<int... R>(std::integer_sequence<int, R...>) {
-    ((rows == R + 1 && (f(std::integral_constant<int, R + 1>()), true)) || ...);
-  }
-  (std::make_integer_sequence<int, kMostRows - 1>());
+    for (int v = 0; v < V; ++v) store_register(c + v * kLanes, sum[r][v] + bias[v]);
 }
 
 // The rows of a tile are cut into strips of nearly equal height: f(the first row, how many).
@@ -99,7 +99,8 @@ Ahead a_ahead(const Product& p, const T* a, int64_t row, int64_t rows, int64_t k
   return {from, inner, rows * kBytes, p.a.column_stride * kBytes, shares};
 }
 
-// A tile, part of k by part: its rows of a are packed, then multiplied with one panel after another.
+// A tile, part of k by part: its rows of a are packed, if they have to be, then multiplied with one panel after
+// another.
 template <typename T, typename C> class TileRun {
  public:
   using S = Accum<T>;
@@ -107,50 +108,63 @@ template <typename T, typename C> class TileRun {
   // Between the parts of k, sums lie in c where its elements can hold them.
   static constexpr bool kSumsInC = std::is_same_v<S, C>;
 
-  TileRun(const Product& product, const MatrixTile& tile, S* scratch)
+  // `panels`: packed beforehand; null where the tile packs those of b that it uses.
+  TileRun(const Product& product, const MatrixTile& tile, const T* b, const S* panels, S* scratch)
       : p_(product),
         t_(tile),
-        packed_a_(scratch),
-        sums_(scratch + tile.rows * kInner) {}
+        b_(b),
+        panels_(panels),
+        packed_panel_(scratch),
+        packed_a_(scratch + kPanel * kInner),
+        sums_(packed_a_ + tile.rows * kInner) {}
 
-  void run(const T* a, const S* panels, const T* bias, C* c) {
+  void run(const T* a, const T* bias, C* c) {
     for (int64_t k = 0; k < p_.k; k += kInner) {
       const int64_t inner = std::min(kInner, p_.k - k);
-      pack_a(a, k, inner);
+      lay_out_a(a + t_.row * p_.a.row_stride + k * p_.a.column_stride, inner);
       ask_for_next_a(a, k + inner);
       for (int64_t column = t_.column; column < t_.column + t_.columns; column += kPanel) {
-        Panel<S> panel{.b = panels + column * p_.k + k * kPanel,
+        const int64_t columns = std::min(kPanel, p_.n - column);
+        Panel<S> panel{.b = panel_at(column, columns, k, inner),
                        .inner = inner,
                        .first = k == 0,
                        .last = k + inner == p_.k,
                        .sums_stride = kSumsInC ? p_.c.row_stride : kPanel,
                        .c_stride = p_.c.row_stride,
                        .bias = {}};
-        const int64_t columns = std::min(kPanel, p_.n - column);
         if (bias) widen(bias + column, columns, panel.bias);
         S* const sums = sums_ + (column - t_.column) * t_.rows;
         C* const c_of_panel = c + t_.row * p_.c.row_stride + column;
-        columns == kPanel ? whole_panel(panel, sums, c_of_panel) : narrow_panel(panel, columns, sums, c_of_panel);
+        columns % kRegisterLanes<S> == 0 ? whole_panel(panel, columns, sums, c_of_panel)
+                                         : ragged_panel(panel, columns, sums, c_of_panel);
       }
     }
   }
 
  private:
-  // Where the rows lie side by side, a few of k at a time: a cache line has rows of several strips.
-  void pack_a(const T* a, int64_t k, int64_t inner) {
-    constexpr int64_t kSome = 16;
-    const int64_t step = p_.a.column_stride == 1 ? inner : kSome;
-    for (int64_t l = 0; l < inner; l += step)
+  // `a`: the first of the tile's rows, at the part of k. Rows that lie along k are read where they are, unless they
+  // have to be widened.
+  void lay_out_a(const T* a, int64_t inner) {
+    a_ = packed_a_, a_stride_ = inner;
+    if (p_.a.column_stride != 1) return pack_strips(a, inner);
+    if constexpr (std::is_same_v<T, S>)
+      a_ = a, a_stride_ = p_.a.row_stride;
+    else
+      for (int64_t row = 0; row < t_.rows; ++row) widen(a + row * p_.a.row_stride, inner, packed_a_ + row * inner);
+  }
+
+  void pack_strips(const T* a, int64_t inner) {
+    for (int64_t l = 0; l < inner; l += kPackInner)
       for_strips(t_.rows, [&](int64_t row, int64_t rows) {
-        const T* from = a + (t_.row + row) * p_.a.row_stride + (k + l) * p_.a.column_stride;
-        with_rows(rows, [&](auto r) {
+        with_constant<kMostRows>(rows, [&](auto r) {
           constexpr int R = decltype(r)::value;
-          pack_strip<R>(from, p_.a, std::min(step, inner - l), packed_a_ + row * inner + l * R);
+          pack_strip<R>(a + row + l * p_.a.column_stride, p_.a.column_stride, std::min(kPackInner, inner - l),
+                        packed_a_ + row * inner + l * R);
         });
       });
   }
 
-  // What is packed next: the next part of k, or the first of the rows below, which the same thread often has.
+  // What is read next: the next part of k, or the first of the rows below, which the same thread often has.
   void ask_for_next_a(const T* a, int64_t k) {
     const int64_t shares = tile_count(t_.rows, kMostRows) * tile_count(t_.columns, kPanel);
     const int64_t below = t_.row + t_.rows;
@@ -158,22 +172,44 @@ template <typename T, typename C> class TileRun {
                        : a_ahead(p_, a, below, std::min(t_.rows, p_.m - below), 0, shares);
   }
 
-  void whole_panel(const Panel<S>& panel, S* sums, C* c) {
-    // The next panel lies behind this one; at the end it is whatever does.
-    const int64_t bytes = panel.inner * kPanel * static_cast<int64_t>(sizeof(S));
-    Ahead next_panel(panel.b + kPanel * p_.k, 1, bytes, 0, tile_count(t_.rows, kMostRows));
-    for_strips(t_.rows, [&](int64_t row, int64_t rows) {
-      next_panel.ask_share();
-      next_a_.ask_share();
-      C* const to = c + row * panel.c_stride;
-      with_rows(rows, [&](auto r) {
-        multiply_strip<decltype(r)::value>(panel, packed_a_ + row * panel.inner, sums_of(sums, row, to), to);
+  // A panel's part of k; the next one is asked for while this one is used.
+  const S* panel_at(int64_t column, int64_t columns, int64_t k, int64_t inner) {
+    const int64_t shares = tile_count(t_.rows, kMostRows);
+    if (panels_) {  // the next one lies behind this one; at the end it is whatever does
+      const S* const panel = panels_ + column * p_.k + k * line_of<S>(columns);
+      next_panel_ = {panel + kPanel * p_.k, 1, inner * kPanel * static_cast<int64_t>(sizeof(S)), 0, shares};
+      return panel;
+    }
+    pack_part<S>(b_ + k * p_.b.row_stride + column, p_.b.row_stride, inner, columns, packed_panel_);
+    const bool more = column + kPanel < t_.column + t_.columns;
+    const T* const next =
+        more ? b_ + k * p_.b.row_stride + column + kPanel : b_ + (k + inner) * p_.b.row_stride + t_.column;
+    next_panel_ = {next, more ? inner : std::min(kInner, p_.k - k - inner), kPanel * static_cast<int64_t>(sizeof(T)),
+                   p_.b.row_stride * static_cast<int64_t>(sizeof(T)), shares};
+    return packed_panel_;
+  }
+
+  void multiply(const Panel<S>& panel, int64_t columns, int64_t row, int64_t rows, S* sums, C* c) {
+    const Strides strides = p_.a.column_stride == 1 ? Strides{a_stride_, 1} : Strides{1, rows};
+    with_constant<kWidth>(tile_count(columns, kRegisterLanes<S>), [&](auto v) {
+      with_constant<kMostRows>(rows, [&](auto r) {
+        multiply_strip<decltype(r)::value, decltype(v)::value>(panel, a_ + row * a_stride_, strides, sums, c);
       });
     });
   }
 
+  // A panel of whole registers.
+  void whole_panel(const Panel<S>& panel, int64_t columns, S* sums, C* c) {
+    for_strips(t_.rows, [&](int64_t row, int64_t rows) {
+      next_panel_.ask_share();
+      next_a_.ask_share();
+      C* const to = c + row * panel.c_stride;
+      multiply(panel, columns, row, rows, sums_of(sums, row, to), to);
+    });
+  }
+
   // A panel that c is narrower than: by way of memory of the panel's width.
-  void narrow_panel(Panel<S> panel, int64_t columns, S* sums, C* c) {
+  void ragged_panel(Panel<S> panel, int64_t columns, S* sums, C* c) {
     const int64_t c_stride = std::exchange(panel.c_stride, kPanel);
     panel.sums_stride = kPanel;
     C whole[kMostRows * kPanel] = {};
@@ -181,9 +217,7 @@ template <typename T, typename C> class TileRun {
       C* const to = c + row * c_stride;
       if (kSumsInC && !panel.first)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * c_stride, columns, whole + r * kPanel);
-      with_rows(rows, [&](auto r) {
-        multiply_strip<decltype(r)::value>(panel, packed_a_ + row * panel.inner, sums_of(sums, row, whole), whole);
-      });
+      multiply(panel, columns, row, rows, sums_of(sums, row, whole), whole);
       if (kSumsInC || panel.last)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * kPanel, columns, to + r * c_stride);
     });
@@ -198,8 +232,12 @@ template <typename T, typename C> class TileRun {
 
   const Product& p_;
   const MatrixTile& t_;
-  S *packed_a_, *sums_;
-  Ahead next_a_;
+  const T* b_;
+  const S* panels_;
+  S *packed_panel_, *packed_a_, *sums_;
+  const S* a_ = nullptr;  // the tile's rows, or strips, at the part of k: one row's elements are `a_stride_` on
+  int64_t a_stride_ = 0;
+  Ahead next_panel_, next_a_;
 };
 
 // Calls f with the C++ type of what is summed.
@@ -211,7 +249,10 @@ int64_t rounded_up(int64_t n, int64_t multiple) { return tile_count(n, multiple)
 
 }  // namespace
 
-PackedProduct::PackedProduct(const Product& product, const MatrixTile& largest) : product_(product), largest_(largest) {
+PackedProduct::PackedProduct(const Product& product, const MatrixTile& largest)
+    : product_(product),
+      largest_(largest),
+      beforehand_(product.b.column_stride != 1 || product.m > kFewRows) {
   CHECK_EQ(product.c.column_stride, 1) << text_of(product);
   for (const MatrixLayout& l : {product.a, product.b})
     CHECK(l.row_stride == 1 || l.column_stride == 1) << text_of(product);
@@ -222,11 +263,13 @@ int64_t PackedProduct::panel_columns(DType dtype) {
 }
 
 int64_t PackedProduct::packs() const {
+  if (!beforehand_) return 0;
   return product_.b.column_stride == 1 ? tile_count(product_.k, kPackLines)
                                        : tile_count(product_.n, kPackPanels * panel_columns(product_.b.dtype));
 }
 
 int64_t PackedProduct::shared_bytes() const {
+  if (!beforehand_) return 0;
   return visit_sums(product_, [&]<typename S>(S) {
     return rounded_up(product_.n, kPanelColumns<S>) * product_.k * static_cast<int64_t>(sizeof(S));
   });
@@ -236,7 +279,7 @@ int64_t PackedProduct::scratch_bytes() const {
   return visit_sums(product_, [&]<typename S>(S) {
     const bool in_scratch = product_.k > kInner && product_.c.dtype != DTypeOf<S>::value;
     const int64_t sums = in_scratch ? rounded_up(largest_.columns, kPanelColumns<S>) : 0;
-    return largest_.rows * (kInner + sums) * static_cast<int64_t>(sizeof(S));
+    return (kPanelColumns<S> * kInner + largest_.rows * (kInner + sums)) * static_cast<int64_t>(sizeof(S));
   });
 }
 
@@ -248,13 +291,13 @@ void PackedProduct::pack(int64_t i, const void* b, std::byte* shared) const {
   });
 }
 
-void PackedProduct::run(const MatrixTile& tile, const void* a, const std::byte* shared, const void* bias, void* c,
-                        std::byte* scratch) const {
+void PackedProduct::run(const MatrixTile& tile, const void* a, const void* b, const std::byte* shared, const void* bias,
+                        void* c, std::byte* scratch) const {
   visit_real(product_.a.dtype, product_.c.dtype, [&]<typename T, typename C>(T, C) {
     using S = Accum<T>;
-    TileRun<T, C>(product_, tile, reinterpret_cast<S*>(scratch))
-        .run(static_cast<const T*>(a), reinterpret_cast<const S*>(shared), static_cast<const T*>(bias),
-             static_cast<C*>(c));
+    TileRun<T, C>(product_, tile, static_cast<const T*>(b), beforehand_ ? reinterpret_cast<const S*>(shared) : nullptr,
+                  reinterpret_cast<S*>(scratch))
+        .run(static_cast<const T*>(a), static_cast<const T*>(bias), static_cast<C*>(c));
   });
 }
 

@@ -1,9 +1,9 @@
 // Matrix products by a kernel of our own, for processors on which the library's is slow or lacks an element type.
 //
-// b is packed once, into panels as wide as the kernel's sums, which all tiles share; a tile packs its rows of a.
-// Packing widens bf16 and makes every layout one, so the kernel reads whole cache lines in their order. An element of c
-// is one chain of fused multiply-adds along k, from zero, plus the bias, rounded once: its bits depend on neither the
-// cut nor the other elements, nor on the width of the machine's vectors.
+// b is packed into panels as wide as the kernel's sums: once, for all tiles, or, where few rows share it, by each tile
+// when it uses them. a is read where it is if its rows lie along k, else a tile packs its rows. bf16 is widened on the
+// way. An element of c is one chain of fused multiply-adds along k, from zero, plus the bias, rounded once: its bits
+// depend on neither the cut nor the other elements, nor on the width of the machine's vectors.
 #pragma once
 
 #include <cstddef>
@@ -25,12 +25,13 @@ class PackedProduct {
   int64_t packs() const;
   void pack(int64_t i, const void* b, std::byte* shared) const;
   // Computes a tile of c. Pointers are to whole matrices.
-  void run(const MatrixTile& tile, const void* a, const std::byte* shared, const void* bias, void* c,
+  void run(const MatrixTile& tile, const void* a, const void* b, const std::byte* shared, const void* bias, void* c,
            std::byte* scratch) const;
 
  private:
   Product product_;
   MatrixTile largest_;
+  bool beforehand_;  // b is packed for all tiles; else each packs the panels it uses
 };
 
 }  // namespace shardit

@@ -70,7 +70,7 @@ void TiledProduct::run_tile(const MatrixTile& t, const void* a, const void* b, c
                             std::byte* workspace, int thread) const {
   const Product& p = product_;
   std::byte* const scratch = workspace + shared_bytes_ + thread * scratch_bytes_;
-  if (packed_) return packed_->run(t, a, workspace, bias, c, scratch);
+  if (packed_) return packed_->run(t, a, b, workspace, bias, c, scratch);
   const auto from = [](const void* matrix, int64_t offset) { return static_cast<const std::byte*>(matrix) + offset; };
   library_[t.rows < grain_.rows][t.columns < grain_.columns]->run(
       from(a, offset_of(p.a, t.row, 0)), from(b, offset_of(p.b, 0, t.column)),
