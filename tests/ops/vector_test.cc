@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
 
 #include "core/random.h"
+#include "ops/gelu.h"
 #include "ops/math.h"
 #include "ops/small_matmul.h"
 
@@ -114,6 +116,35 @@ TEST(Math, LogIsGoodToSinglePrecision) {
         << x;
   }
   EXPECT_EQ(log_of(1.0f), 0.0f);
+}
+
+TEST(Math, Exp2IsGoodToSinglePrecision) {
+  const Philox philox(6, Purpose::kSynthetic);
+  for (uint64_t i = 0; i < 10000; ++i) {
+    const float x = std::clamp(40 * normal_at(philox, 1, i), -126.0f, 126.0f);
+    const double expected = std::exp2(static_cast<double>(x));
+    ASSERT_NEAR(exp2_in_range(x), expected, 1.5e-7 * expected) << x;
+  }
+  EXPECT_EQ(exp2_in_range(1000.0f), std::ldexp(1.0f, 126));
+  EXPECT_EQ(exp2_in_range(-INFINITY), std::ldexp(1.0f, -126));
+  for (int k : {-126, -1, 0, 1, 126}) EXPECT_EQ(exp2_in_range(static_cast<float>(k)), std::ldexp(1.0f, k));
+  EXPECT_TRUE(std::isnan(exp2_in_range(NAN)));
+}
+
+// The exponent, up to 36 there, is rounded; its error is e's relative one.
+TEST(Gelu, KeepsItsDigitsWhereItIsSmall) {
+  for (float x = -6; x < 6; x += 1.0f / 512) {
+    const double value = gelu_of(static_cast<double>(x)), slope = gelu_slope(static_cast<double>(x));
+    ASSERT_NEAR(gelu_of(x), value, 4e-6 * std::fabs(value)) << x;
+    ASSERT_NEAR(gelu_slope(x), slope, 4e-6 * std::fabs(slope) + 2e-7) << x;
+  }
+  for (float x : {20.0f, 1e5f}) {
+    EXPECT_EQ(gelu_of(x), x);
+    EXPECT_NEAR(gelu_of(-x), 0, 1e-20);
+    EXPECT_EQ(gelu_slope(x), 1);
+    EXPECT_NEAR(gelu_slope(-x), 0, 1e-20);
+  }
+  EXPECT_TRUE(std::isnan(gelu_of(NAN)) && std::isnan(gelu_slope(NAN)));
 }
 
 TEST(SmallMatmul, MultipliesAndTransposesExactly) {
