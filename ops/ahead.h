@@ -10,6 +10,10 @@ namespace shardit {
 
 inline constexpr int64_t kCacheLineBytes = 64;
 
+// Asks for the line at p, for the second-level cache. By assembly: gcc takes a function that does nothing but
+// __builtin_prefetch for one without effect, and leaves its calls out.
+inline void ask_for(const void* p) { asm volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(p))); }
+
 // `rows` rows of memory, `stride` bytes from one to the next, asked for in equal shares. It may lie anywhere: asking
 // for what is not there does nothing.
 class Ahead {
@@ -25,7 +29,7 @@ class Ahead {
     const std::byte* row = row_;
     int64_t at = at_, rows = rows_;
     for (int64_t i = 0; i < share_ && rows > 0; ++i) {
-      __builtin_prefetch(row + at, 0, 2);
+      ask_for(row + at);
       if ((at += kCacheLineBytes) < row_bytes_) continue;
       at = 0;
       row += stride_;

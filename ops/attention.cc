@@ -10,12 +10,12 @@ namespace {
 
 using namespace attention_tile;
 
+// `next`: what this thread computes next, most likely; may be the same.
 template <typename T>
-void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, bool more,
+void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, const Head<const T>& next,
                     const Scratch<Accum<T>>& s) {
   using S = Accum<T>;
   const Head<const T> in(z, k.in[0].as<T>(), image, head);
-  const Head<const T> next(z, k.in[0].as<T>(), image, more ? head + 1 : head);
   const T* time = k.in[1].as<T>() + image * 3 * z.channels + head * z.depth;
   T* out = k.out[0].as<T>() + image * z.tokens * z.channels + head * z.depth;
   S* lse = k.out[1].as<S>() + (image * z.heads + head) * z.tokens;
@@ -24,14 +24,12 @@ void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t 
   gather_table(z, k.in[2].as<T>(), head, s.table);
   widen_transposed(z, in.k, in.stride, s.key, s.key_t);
   widen_tokens(z, in.v, in.stride, s.value);
-  const int64_t grain = z.block_rows();
+  const int64_t grain = z.some_rows();
   for (int64_t begin = 0; begin < z.tokens; begin += grain) {
     const int64_t rows = std::min(grain, z.tokens - begin);
     widen<S>(rows, z.depth, in.q + begin * in.stride, in.stride, widen_row(z.depth, time, s.time), scale, s.query);
     compute_logits(z, begin, rows, s);
-    exponentiate(z, rows, lse + begin, s, [&](int64_t i) {
-      if (more) prefetch_row(z, next, begin + i);
-    });
+    exponentiate(z, rows, lse + begin, s, [&](int64_t i) { prefetch_row(z, next, begin + i); });
     for (int64_t i = 0; i < rows; ++i) lse[begin + i] += log_of(s.per_row[i]);
     for (int64_t i = 0; i < rows; ++i) s.per_row[i] = S(1) / s.per_row[i];
     multiply<S>(rows, z.depth, z.tokens, left(s.logits), fixed(s.value), s.out, false);
@@ -46,11 +44,17 @@ void attention_cpu(const KernelArgs& k) {
     using S = Accum<T>;
     const Sizes z = sizes_of(k.in[0].shape(), k.attr<AttentionAttrs>().heads);
     const int64_t runs = tile_count(z.heads, z.head_run());
-    k.pool->run(z.images * runs, [&](int64_t tile, int thread) {
+    const int64_t tiles = z.images * runs;
+    const auto head_at = [&](int64_t image, int64_t head) { return Head<const T>(z, k.in[0].as<T>(), image, head); };
+    k.pool->run(tiles, [&](int64_t tile, int thread) {
       const Scratch<S> scratch(z, false, reinterpret_cast<S*>(k.workspace + thread * scratch_bytes<S>(z, false)));
       const Tile heads = tile_at(z.heads, z.head_run(), tile % runs);
+      const int64_t later = std::min(tile + k.pool->threads(), tiles - 1);
       for (int64_t head = heads.begin; head < heads.end; ++head)
-        attention_head<T>(k, z, tile / runs, head, head + 1 < heads.end, scratch);
+        attention_head<T>(
+            k, z, tile / runs, head,
+            head + 1 < heads.end ? head_at(tile / runs, head + 1) : head_at(later / runs, later % runs * z.head_run()),
+            scratch);
     });
   });
 }

@@ -45,19 +45,17 @@ void add_to_table(const Sizes& z, int64_t begin, int64_t rows, PaddedMatrix<cons
 }
 
 // The gradients of one head of one image. Its bias gradient is added to s.table_grad or, where an image is one block,
-// its logit gradients to s.dlogits_sum, which is cheaper.
+// its logit gradients to s.dlogits_sum, which is cheaper. The thread computes the next head next, most likely.
 template <typename T>
-void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, bool more,
-                         const Scratch<Accum<T>>& s) {
+void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, int64_t next_image,
+                         int64_t next_head, const Scratch<Accum<T>>& s) {
   using S = Accum<T>;
-  const Head<const T> in(z, k.in[1].as<T>(), image, head);
-  const Head<const T> next(z, k.in[1].as<T>(), more ? image + 1 : image, head);
+  const Head<const T> in(z, k.in[1].as<T>(), image, head), next(z, k.in[1].as<T>(), next_image, next_head);
   const Head<T> din(z, k.out[0].as<T>(), image, head);
   const T* time = k.in[2].as<T>() + image * 3 * z.channels + head * z.depth;
   T* dtime = k.out[1].as<T>() + image * 3 * z.channels + head * z.depth;
-  const int64_t at = image * z.tokens * z.channels + head * z.depth;
-  const T* dout = k.in[0].as<T>() + at;
-  const int64_t next_image = z.tokens * z.channels;
+  const auto dout_of = [&](int64_t i, int64_t h) { return k.in[0].as<T>() + i * z.tokens * z.channels + h * z.depth; };
+  const T *dout = dout_of(image, head), *next_dout = dout_of(next_image, next_head);
   const S* lse = k.in[5].as<S>() + (image * z.heads + head) * z.tokens;
   const S scale = S(1) / std::sqrt(static_cast<S>(z.depth)), *no_shift = nullptr;
   const int64_t grain = z.block_rows();
@@ -72,13 +70,16 @@ void attention_grad_head(const KernelArgs& k, const Sizes& z, int64_t image, int
     widen<S>(rows, z.depth, in.q + begin * in.stride, in.stride, widen_row(z.depth, time, s.time), scale, s.query);
     widen<S>(rows, z.depth, dout + begin * z.channels, z.channels, no_shift, S(1), s.dout);
     for (int64_t i = 0; i < rows; ++i) add_row(z.depth, s.dout.data + i * s.dout.stride, s.dtime_v);
-    compute_logits(z, begin, rows, s);
-    multiply<S>(rows, z.tokens, z.depth, left(s.dout), fixed(s.value_t), s.dlogits, false);
-    compute_dlogits(z, rows, lse + begin, s, [&](int64_t i) {
-      if (!more) return;
-      prefetch_row(z, next, begin + i);
-      prefetch_row(z, dout + next_image, z.channels, begin + i);
-    });
+    for (int64_t at = 0; at < rows; at += z.some_rows()) {
+      const int64_t some = std::min(z.some_rows(), rows - at), first = begin + at;
+      const Scratch<S> part = s.from_row(at);
+      compute_logits(z, first, some, part);
+      multiply<S>(some, z.tokens, z.depth, left(part.dout), fixed(s.value_t), part.dlogits, false);
+      compute_dlogits(z, some, lse + first, part, [&](int64_t i) {
+        prefetch_row(z, next, first + i);
+        prefetch_row(z, next_dout, z.channels, first + i);
+      });
+    }
     multiply<S>(z.tokens, z.depth, rows, left_transposed(s.logits), fixed(s.dout), s.dvalue, accumulate);
     multiply<S>(z.tokens, z.depth, rows, left_transposed(s.dlogits), fixed(s.query), s.dkey, accumulate);
     multiply<S>(rows, z.depth, z.tokens, left(s.dlogits), fixed(s.key), s.out, false);
@@ -114,7 +115,8 @@ void attention_grad_cpu(const KernelArgs& k) {
     const Sizes z = sizes_of(k.in[1].shape(), k.attr<AttentionAttrs>().heads);
     const int64_t table = z.table();
     S* partial = reinterpret_cast<S*>(k.workspace);  // (groups, heads, table), tables reversed
-    k.pool->run(z.groups() * z.heads, [&](int64_t tile, int thread) {
+    const int64_t tiles = z.groups() * z.heads;
+    k.pool->run(tiles, [&](int64_t tile, int thread) {
       const Scratch<S> s(z, true,
                          reinterpret_cast<S*>(k.workspace + partial_bytes<S>(z) + thread * scratch_bytes<S>(z, true)));
       const int64_t head = tile % z.heads;
@@ -123,8 +125,12 @@ void attention_grad_cpu(const KernelArgs& k) {
       std::fill(s.table_grad, s.table_grad + table + kSlack, S(0));
       const bool one_block = z.block_rows() == z.tokens;
       if (one_block) std::fill(s.dlogits_sum.data, s.dlogits_sum.data + z.tokens * z.token_stride() + kSlack, S(0));
-      for (int64_t image = images.begin; image < images.end; ++image)
-        attention_grad_head<T>(k, z, image, head, image + 1 < images.end, s);
+      const int64_t later = std::min(tile + k.pool->threads(), tiles - 1);
+      for (int64_t image = images.begin; image < images.end; ++image) {
+        const bool more = image + 1 < images.end;
+        attention_grad_head<T>(k, z, image, head, more ? image + 1 : later / z.heads * z.group(),
+                               more ? head : later % z.heads, s);
+      }
       if (one_block) add_to_table(z, 0, z.tokens, fixed(s.dlogits_sum), s.table_grad);
       std::copy(s.table_grad, s.table_grad + table, partial + tile * table);
     });

@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "ops/ahead.h"
 #include "ops/attention.h"
 #include "ops/kernel.h"
 #include "ops/math.h"
@@ -29,7 +30,11 @@ struct Sizes {
   int64_t token_stride() const { return padded_stride(tokens); }
   int64_t depth_stride() const { return padded_stride(depth); }
 
-  // Query rows at a time: 64 Ki logits, so that they stay in the second-level cache; blocks of nearly equal height.
+  // Query rows whose logits are computed together: few, so that what a tile asks for ahead, row by row, comes between
+  // the products and not all at once.
+  int64_t some_rows() const { return std::min<int64_t>(tokens, 16); }
+  // Those whose logits the backward pass keeps: 64 Ki of them, so that they stay in the second-level cache; blocks of
+  // nearly equal height.
   int64_t block_rows() const {
     const int64_t blocks = tile_count(tokens * whole_vectors(tokens), 65536);
     return tile_count(tokens, blocks);
@@ -63,7 +68,8 @@ template <typename S> struct Scratch {
   PaddedMatrix<S> logits, dlogits, dlogits_sum;  // (block, N)
 
   Scratch(const Sizes& z, bool backward, S* base) : next(base) {
-    const int64_t rows = z.block_rows(), tokens = whole_vectors(z.tokens), depth = whole_vectors(z.depth);
+    const int64_t rows = backward ? z.block_rows() : z.some_rows(), tokens = whole_vectors(z.tokens),
+                  depth = whole_vectors(z.depth);
     table = take(z.table() + kSlack);
     time = take(depth);
     per_row = take(rows);
@@ -85,6 +91,14 @@ template <typename S> struct Scratch {
     dkey = matrix(tokens, z.depth_stride());
     dvalue = matrix(tokens, z.depth_stride());
     dout = matrix(rows, z.depth_stride());
+  }
+
+  // The same, but for what is computed of the block's rows from `row` on.
+  Scratch from_row(int64_t row) const {
+    Scratch s = *this;
+    s.per_row += row;
+    for (PaddedMatrix<S>* m : {&s.query, &s.dout, &s.logits, &s.dlogits}) m->data += row * m->stride;
+    return s;
   }
 
  private:
@@ -116,11 +130,10 @@ template <typename T> struct Head {
         stride(3 * z.channels) {}
 };
 
-// Asks for row i of what the tile computes next: a head's rows lie far apart, where the hardware does not look ahead.
+// Asks for row i of what is computed next: a head's rows lie far apart, where the hardware does not look ahead.
 template <typename T> void prefetch_row(const Sizes& z, const T* rows, int64_t stride, int64_t i) {
   const char* row = reinterpret_cast<const char*>(rows + i * stride);
-  for (int64_t byte = 0; byte < z.depth * static_cast<int64_t>(sizeof(T)); byte += 64)
-    __builtin_prefetch(row + byte, 0, 2);
+  for (int64_t byte = 0; byte < z.depth * static_cast<int64_t>(sizeof(T)); byte += kCacheLineBytes) ask_for(row + byte);
 }
 template <typename T> void prefetch_row(const Sizes& z, const Head<T>& head, int64_t i) {
   for (const T* rows : {head.q, head.k, head.v}) prefetch_row(z, rows, head.stride, i);

@@ -109,9 +109,11 @@ template <typename T, typename C> class TileRun {
   static constexpr bool kSumsInC = std::is_same_v<S, C>;
 
   // `panels`: packed beforehand; null where the tile packs those of b that it uses.
-  TileRun(const Product& product, const MatrixTile& tile, const T* b, const S* panels, S* scratch)
+  TileRun(const Product& product, const MatrixTile& tile, const MatrixTile& next, const T* b, const S* panels,
+          S* scratch)
       : p_(product),
         t_(tile),
+        next_(next),
         b_(b),
         panels_(panels),
         packed_panel_(scratch),
@@ -164,12 +166,10 @@ template <typename T, typename C> class TileRun {
       });
   }
 
-  // What is read next: the next part of k, or the first of the rows below, which the same thread often has.
+  // What is read next: the next part of k, or the first of the next tile's rows.
   void ask_for_next_a(const T* a, int64_t k) {
     const int64_t shares = tile_count(t_.rows, kMostRows) * tile_count(t_.columns, kPanel);
-    const int64_t below = t_.row + t_.rows;
-    next_a_ = k < p_.k ? a_ahead(p_, a, t_.row, t_.rows, k, shares)
-                       : a_ahead(p_, a, below, std::min(t_.rows, p_.m - below), 0, shares);
+    next_a_ = k < p_.k ? a_ahead(p_, a, t_.row, t_.rows, k, shares) : a_ahead(p_, a, next_.row, next_.rows, 0, shares);
   }
 
   // A panel's part of k; the next one is asked for while this one is used.
@@ -231,7 +231,7 @@ template <typename T, typename C> class TileRun {
   }
 
   const Product& p_;
-  const MatrixTile& t_;
+  const MatrixTile &t_, &next_;
   const T* b_;
   const S* panels_;
   S *packed_panel_, *packed_a_, *sums_;
@@ -291,12 +291,12 @@ void PackedProduct::pack(int64_t i, const void* b, std::byte* shared) const {
   });
 }
 
-void PackedProduct::run(const MatrixTile& tile, const void* a, const void* b, const std::byte* shared, const void* bias,
-                        void* c, std::byte* scratch) const {
+void PackedProduct::run(const MatrixTile& tile, const MatrixTile& next, const void* a, const void* b,
+                        const std::byte* shared, const void* bias, void* c, std::byte* scratch) const {
   visit_real(product_.a.dtype, product_.c.dtype, [&]<typename T, typename C>(T, C) {
     using S = Accum<T>;
-    TileRun<T, C>(product_, tile, static_cast<const T*>(b), beforehand_ ? reinterpret_cast<const S*>(shared) : nullptr,
-                  reinterpret_cast<S*>(scratch))
+    TileRun<T, C>(product_, tile, next, static_cast<const T*>(b),
+                  beforehand_ ? reinterpret_cast<const S*>(shared) : nullptr, reinterpret_cast<S*>(scratch))
         .run(static_cast<const T*>(a), static_cast<const T*>(bias), static_cast<C*>(c));
   });
 }

@@ -24,9 +24,10 @@ class PackedProduct {
   // Packs part i of b, 0 <= i < packs(). All must be packed before a tile runs.
   int64_t packs() const;
   void pack(int64_t i, const void* b, std::byte* shared) const;
-  // Computes a tile of c. Pointers are to whole matrices.
-  void run(const MatrixTile& tile, const void* a, const void* b, const std::byte* shared, const void* bias, void* c,
-           std::byte* scratch) const;
+  // Computes a tile of c. Pointers are to whole matrices. `next`: what this thread computes next, most likely; may be
+  // the same.
+  void run(const MatrixTile& tile, const MatrixTile& next, const void* a, const void* b, const std::byte* shared,
+           const void* bias, void* c, std::byte* scratch) const;
 
  private:
   Product product_;

@@ -66,11 +66,11 @@ MatrixTile TiledProduct::tile(int64_t i) const {
 
 int64_t TiledProduct::workspace_bytes(int threads) const { return shared_bytes_ + threads * scratch_bytes_; }
 
-void TiledProduct::run_tile(const MatrixTile& t, const void* a, const void* b, const void* bias, void* c,
-                            std::byte* workspace, int thread) const {
+void TiledProduct::run_tile(const MatrixTile& t, const MatrixTile& next, const void* a, const void* b, const void* bias,
+                            void* c, std::byte* workspace, int thread) const {
   const Product& p = product_;
   std::byte* const scratch = workspace + shared_bytes_ + thread * scratch_bytes_;
-  if (packed_) return packed_->run(t, a, b, workspace, bias, c, scratch);
+  if (packed_) return packed_->run(t, next, a, b, workspace, bias, c, scratch);
   const auto from = [](const void* matrix, int64_t offset) { return static_cast<const std::byte*>(matrix) + offset; };
   library_[t.rows < grain_.rows][t.columns < grain_.columns]->run(
       from(a, offset_of(p.a, t.row, 0)), from(b, offset_of(p.b, 0, t.column)),

@@ -4,6 +4,7 @@
 // The cut is a function of the shape alone, so neither the thread count nor the load changes a bit.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -36,15 +37,15 @@ class TiledProduct : public Prepared {
     if (packed_) pool.run(packed_->packs(), [&](int64_t i, int) { packed_->pack(i, b, workspace); });
     pool.run(tiles(), [&](int64_t i, int thread) {
       const MatrixTile t = tile(i);
-      run_tile(t, a, b, bias, c, workspace, thread);
+      run_tile(t, tile(std::min(i + pool.threads(), tiles() - 1)), a, b, bias, c, workspace, thread);
       then(t);
     });
   }
 
  private:
   void make_library_products();
-  void run_tile(const MatrixTile& t, const void* a, const void* b, const void* bias, void* c, std::byte* workspace,
-                int thread) const;
+  void run_tile(const MatrixTile& t, const MatrixTile& next, const void* a, const void* b, const void* bias, void* c,
+                std::byte* workspace, int thread) const;
 
   Product product_;
   Grain grain_;

@@ -88,23 +88,19 @@ template <typename R> inline R fma_register(R a, R b, R c) {
 #endif
 }
 
-// The bits of exp_of (ops/math.h) in every lane.
+// The bits of exp_of (ops/math.h) in every lane, of x <= 88: there 2^k is one number.
 inline Register<float> exp_register(Register<float> x) {
   const auto all = [](float c) { return broadcast_register(c); };
-  Register<float> clamped = x > all(-87.33f) ? x : all(-87.33f);
-  clamped = clamped < all(88.72f) ? clamped : all(88.72f);
-  const float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, half to even
-  const Register<float> k = (clamped * 1.44269504088896341f + kRound) - kRound;
+  const Register<float> least = all(-87.33f), clamped = least > x ? least : x;
+  const float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, half to even, and leaves it below
+  const Register<float> shifted = clamped * 1.44269504088896341f + kRound, k = shifted - kRound;
   Register<float> r = fma_register(k, all(-0.693359375f), clamped);
   r = fma_register(k, all(2.12194440e-4f), r);
   Register<float> p = all(1.0f / 5040);
   for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = fma_register(p, r, all(c));
-  const Register<int32_t> e = __builtin_convertvector(k, Register<int32_t>), half = e >> 1;
-  p = p * reinterpret_cast<Register<float>>((half + 127) << 23) *
-      reinterpret_cast<Register<float>>((e - half + 127) << 23);
-  p = x < all(-87.33f) ? Register<float>{} : p;
-  p = x > all(88.72f) ? all(__builtin_inff()) : p;
-  return x == x ? p : x;
+  p = reinterpret_cast<Register<float>>(reinterpret_cast<Register<int32_t>>(p) +
+                                        (reinterpret_cast<Register<int32_t>>(shifted) << 23));
+  return x < least ? Register<float>{} : p;
 }
 inline Register<double> exp_register(Register<double> x) {
   for (int i = 0; i < kRegisterLanes<double>; ++i) x[i] = std::exp(x[i]);

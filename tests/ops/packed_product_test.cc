@@ -62,9 +62,11 @@ template <typename T, typename C> void expect_chains(const Sizes& s, bool a_turn
   auto shared = full_of_nans(product.shared_bytes()), scratch = full_of_nans(product.scratch_bytes());
   for (int64_t i = product.packs() - 1; i >= 0; --i) product.pack(i, b.data(), shared.data());
   for (int64_t row = 0; row < s.m; row += rows)
-    for (int64_t column = 0; column < s.n; column += columns)
-      product.run({row, column, std::min(rows, s.m - row), std::min(columns, s.n - column)}, a.data(), b.data(),
-                  shared.data(), with_bias ? bias.data() : nullptr, c.data(), scratch.data());
+    for (int64_t column = 0; column < s.n; column += columns) {
+      const MatrixTile tile{row, column, std::min(rows, s.m - row), std::min(columns, s.n - column)};
+      product.run(tile, tile, a.data(), b.data(), shared.data(), with_bias ? bias.data() : nullptr, c.data(),
+                  scratch.data());
+    }
 
   for (int64_t i = 0; i < s.m; ++i)
     for (int64_t j = 0; j < p.c.row_stride; ++j) {
@@ -77,7 +79,8 @@ template <typename T, typename C> void expect_chains(const Sizes& s, bool a_turn
 
 // All layouts, with what does not fill a strip, a panel, a square or a part of k.
 template <typename T, typename C> void expect_chains_of_all_layouts() {
-  for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{7, 13, 5}, Sizes{23, 70, 33}, Sizes{12, 48, 256}, Sizes{11, 100, 600}, Sizes{530, 50, 9}})
+  for (const Sizes& s :
+       {Sizes{1, 1, 1}, Sizes{7, 13, 5}, Sizes{23, 70, 33}, Sizes{12, 48, 256}, Sizes{11, 100, 600}, Sizes{530, 50, 9}})
     for (int turned = 0; turned < 4; ++turned) expect_chains<T, C>(s, turned & 1, turned & 2, turned != 3);
 }
 
