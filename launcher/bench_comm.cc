@@ -168,11 +168,17 @@ Json to_json(const CommPoint& p) {
 
 }  // namespace
 
+std::vector<int64_t> comm_sizes(int64_t max_bytes) {
+  std::vector<int64_t> sizes;
+  for (int64_t bytes = kSmallest; bytes <= max_bytes; bytes *= kStep) sizes.push_back(bytes);
+  return sizes;
+}
+
 CommReport measure_collectives(Communicator& ours, Communicator* library, const CommBenchOptions& options,
                                const std::function<void(const CommPoint&)>& told) {
   CommReport report{.ranks = ours.size()};
   for (const Collective& collective : kCollectives)
-    for (int64_t bytes = kSmallest; bytes <= options.max_bytes; bytes *= kStep) {
+    for (int64_t bytes : options.sizes) {
       Buffers buffers = buffers_of(ours, bytes);
       told(report.points.emplace_back(measure_point(collective, ours, library, buffers, options.rounds)));
     }

@@ -18,9 +18,12 @@
 namespace shardit {
 
 struct CommBenchOptions {
-  int64_t max_bytes = int64_t{64} << 20;  // sizes: 1 KiB, 4 KiB, … up to this
-  int rounds = 5;                         // each of several calls
+  std::vector<int64_t> sizes;  // bytes
+  int rounds = 5;              // each of several calls
 };
+
+// 1 KiB, 4 KiB, … up to max_bytes.
+std::vector<int64_t> comm_sizes(int64_t max_bytes);
 
 // Of a call, by the slowest rank.
 struct CallTime {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "tests/cli/program.h"
@@ -50,7 +51,30 @@ TEST(BenchComm, UnderMpirunUsesTheJobsRanks) {
   expect_comm_report(ran, folder / "comm.json", 3);
 }
 
+// As they are gathered: in bf16 they take half of what they take in fp32.
+TEST(BenchComm, OfAConfigMeasuresTheSizesOfItsWeights) {
+  const TestFolder folder;
+  const auto sizes = [&](const std::string& precision) {
+    EXPECT_TRUE(succeeds(run(
+        bench("comm", {tiny_config(), "--set", "precision.compute=" + precision, "--json", folder / "comm.json"}))));
+    const Json report = json_in(folder / "comm.json");
+    std::set<int64_t> bytes;
+    for (const Json& point : report.at("points")) bytes.insert(point.at("bytes").get<int64_t>());
+    return bytes;
+  };
+  std::set<int64_t> doubled;
+  for (int64_t bytes : sizes("bf16")) doubled.insert(2 * bytes);
+  EXPECT_GE(doubled.size(), 2u) << "blocks have one size, what stands before and after them others";
+  EXPECT_EQ(doubled, sizes("fp32"));
+}
+
 TEST(BenchComm, RefusesWhatCannotBeMeasured) {
+  EXPECT_TRUE(fails(run(bench("comm", {"/nowhere.textproto"})), 2, {"/nowhere.textproto"}));
+  EXPECT_TRUE(
+      fails(run(bench("comm", {tiny_config(), "--max-bytes", "4KiB"})), 2, {"--max-bytes", "without a config"}));
+  const Ran wrong = run(bench("comm", {tiny_config(), "--set", "model.depth=0"}), {.ranks = 2});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_TRUE(contains(wrong.err, "model.depth=0 must be positive"));
   EXPECT_TRUE(fails(run(bench("comm", {"--ranks", "1"})), 2, {"one rank has nobody to send to", "2 or more"}));
   EXPECT_TRUE(fails(run(bench("comm", {"--max-bytes", "1000"})), 2, {"--max-bytes", "1024"}));
   EXPECT_TRUE(fails(run(bench("comm", {"--json", "/nowhere/comm.json"})), 2, {"/nowhere"}));

@@ -41,7 +41,7 @@ class Damaged final : public Communicator {
   std::string op_;
 };
 
-constexpr CommBenchOptions kSmall{.max_bytes = 4 << 10, .rounds = 1};
+const CommBenchOptions kSmall{.sizes = comm_sizes(4 << 10), .rounds = 1};
 
 TEST(BenchComm, MeasuresEveryCollectiveAtEverySize) {
   run_ranks(3, {}, [](World& world) {
