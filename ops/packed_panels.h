@@ -23,7 +23,6 @@ template <typename S> inline constexpr int kPanelColumns = kWidth* kRegisterLane
 // Of k, so many at a time: a panel's part and a few rows of a stay in the first-level cache.
 inline constexpr int64_t kInner = 256;
 inline constexpr int64_t kPackPanels = 8, kPackLines = 64;  // of b, in one call of pack
-inline constexpr int64_t kFewRows = 512;                    // of a, for which b is not packed beforehand
 
 // Calls f with the constant n, 1 <= n <= kMost.
 template <int kMost, typename F> [[gnu::always_inline]] inline void with_constant(int64_t n, F&& f) {

@@ -252,7 +252,7 @@ int64_t rounded_up(int64_t n, int64_t multiple) { return tile_count(n, multiple)
 PackedProduct::PackedProduct(const Product& product, const MatrixTile& largest)
     : product_(product),
       largest_(largest),
-      beforehand_(product.b.column_stride != 1 || product.m > kFewRows) {
+      beforehand_(product.b.column_stride != 1 || tile_count(product.m, largest.rows) > 2) {
   CHECK_EQ(product.c.column_stride, 1) << text_of(product);
   for (const MatrixLayout& l : {product.a, product.b})
     CHECK(l.row_stride == 1 || l.column_stride == 1) << text_of(product);

@@ -1,9 +1,9 @@
 // Matrix products by a kernel of our own, for processors on which the library's is slow or lacks an element type.
 //
-// b is packed into panels as wide as the kernel's sums: once, for all tiles, or, where few rows share it, by each tile
-// when it uses them. a is read where it is if its rows lie along k, else a tile packs its rows. bf16 is widened on the
-// way. An element of c is one chain of fused multiply-adds along k, from zero, plus the bias, rounded once: its bits
-// depend on neither the cut nor the other elements, nor on the width of the machine's vectors.
+// b is packed into panels as wide as the kernel's sums: once, for all tiles, or, where at most two rows of tiles share
+// it, by each tile when it uses them. a is read where it is if its rows lie along k, else a tile packs its rows. bf16 is
+// widened on the way. An element of c is one chain of fused multiply-adds along k, from zero, plus the bias, rounded
+// once: its bits depend on neither the cut nor the other elements, nor on the width of the machine's vectors.
 #pragma once
 
 #include <cstddef>

@@ -250,16 +250,6 @@ template <typename S, int R> [[gnu::always_inline]] inline void interleave_rows(
   }
 }
 
-// R rows of a register's lanes, lane by lane: to[j * R + i] = lane j of row i; bf16 is widened.
-template <int R, typename S, typename T> inline void interleave_registers(const T* from, int64_t from_stride, S* to) {
-  Register<S> x[R];
-#pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) x[i] = load_register<S>(from + i * from_stride);
-  interleave_rows<S>(x);
-#pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) store_register(to + i * kRegisterLanes<S>, x[i]);
-}
-
 // Lane j of row i becomes lane i of row j, of as many rows as a register has lanes; bf16 is widened.
 template <typename S, typename T>
 inline void transpose_registers(const T* from, int64_t from_stride, S* to, int64_t to_stride) {

@@ -11,6 +11,7 @@
 #include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
+#include "launcher/format.h"
 #include "launcher/hang.h"
 #include "launcher/job.h"
 #include "launcher/output_file.h"
@@ -56,7 +57,10 @@ std::vector<std::string> overrides(const Flags& f) {
   return sets;
 }
 
-bool is_weights_file(const std::string& path) { return std::filesystem::path(path).extension() == ".safetensors"; }
+// A checkpoint is a folder.
+bool is_weights_file(const std::string& path) {
+  return std::filesystem::is_regular_file(path) || std::filesystem::path(path).extension() == ".safetensors";
+}
 
 RunConfig config_of(const Flags& f, const std::optional<Checkpoint>& checkpoint) {
   if (!checkpoint) return load_config(f.config, overrides(f));
@@ -197,8 +201,13 @@ int run(const Flags& f, World& world) {
   ranks.together("set-up", [&] { prepared.emplace(f, *on.device, threads); });
   Job& job = *prepared;
   const auto watchdog = end_hangs(world, job.config.parallel().watchdog_s());
-  for (const std::string& note : on.notes)
-    if (ranks.first()) std::cout << note << std::endl;
+  if (ranks.first()) {
+    for (const std::string& note : on.notes) std::cout << note << std::endl;
+    std::cout << (job.checkpoint ? job.checkpoint->path : f.checkpoint) << ", " << job.sampling.weights << " | "
+              << job.config.sample().num() << " images in " << job.plan.steps.steps.size() << " steps | "
+              << ranks.size() << (ranks.size() == 1 ? " rank, " : " ranks, ") << format_threads(threads) << " each"
+              << std::endl;
+  }
   std::vector<std::string> names;
   if (ranks.first() && !f.out.empty()) names = names_of(job.classes, job.config, job.checkpoint);
   std::optional<ProgressBar> bar;

@@ -1,5 +1,6 @@
 // `shardit sample`: what it writes, what never changes a byte, what it refuses.
 #include <cstdlib>
+#include <filesystem>
 
 #include "data/npz.h"
 #include "tests/cli/program.h"
@@ -52,6 +53,8 @@ TEST(Sample, TheSameBytesForAnyNumberOfThreads) {
   const Trained trained;
   const auto one = trained.pixels({}, {.environment = {{"OMP_NUM_THREADS", "1"}}});
   EXPECT_EQ(trained.pixels({}, {.environment = {{"OMP_NUM_THREADS", "2"}}}), one);
+  const Ran ran = trained.sample(trained.run_dir, {"--ema", "fast"}, {.environment = {{"OMP_NUM_THREADS", "2"}}});
+  EXPECT_TRUE(contains(ran.out, "step-00000003, ema.fast | 8 images in 4 steps | 1 rank, 2 threads each"));
   EXPECT_NE(trained.pixels({"--seed", "1"}), one);
 }
 
@@ -100,6 +103,8 @@ TEST(Sample, ExportedWeightsGiveTheCheckpointsPixels) {
     EXPECT_TRUE(succeeds(trained.sample(file, {"--config", tiny_config(), "--ema", ema})));
     EXPECT_EQ(NpzReader(trained / "out.npz").read_all<uint8_t>("arr_0"), expected) << which;
     EXPECT_TRUE(succeeds(trained.sample(file, {"--config", tiny_config()}))) << "whatever profile it stands for";
+    std::filesystem::rename(file, trained / "weights");
+    EXPECT_TRUE(succeeds(trained.sample(trained / "weights", {"--config", tiny_config()}))) << "whatever its name";
   }
 }
 
