@@ -95,6 +95,7 @@ const OpCard linear_wgrad_bias_card = {
                          sample({6, 5}, {6, 12}, {5, 3, 2, 2}),  // a convolution's weight
                          sample({301, 3}, {301, 6}, {3, 6}),     // many blocks of rows and a rest
                          sample({3, 300}, {3, 8}, {300, 8}),     // several tiles, vectors and a rest
+                         sample({7, 5}, {7, 100}, {5, 100}),     // few rows of dw: tiles of columns share its sums
                          sample({40, 24}, {40, 16}, {24, 16})};  // a library's epilogue
         },
 };

@@ -204,7 +204,7 @@ int run(const Flags& f, World& world) {
   if (ranks.first()) {
     for (const std::string& note : on.notes) std::cout << note << std::endl;
     std::cout << (job.checkpoint ? job.checkpoint->path : f.checkpoint) << ", " << job.sampling.weights << " | "
-              << job.config.sample().num() << " images in " << job.plan.steps.steps.size() << " steps | "
+              << job.config.sample().num() << " images in " << job.config.sample().steps() << " steps | "
               << ranks.size() << (ranks.size() == 1 ? " rank, " : " ranks, ") << format_threads(threads) << " each"
               << std::endl;
   }
