@@ -51,11 +51,11 @@ inline float log_of(float x) {
 }
 inline double log_of(double x) { return std::log(x); }
 
-// 2^x of -126 <= x <= 126, to which other x are moved; NaN for NaN. 2^r, |r| <= 1/2, by its Taylor polynomial of degree
+// 2^x of -126 <= x <= 126, to which other x are moved, NaN to -126. 2^r, |r| <= 1/2, by its Taylor polynomial of degree
 // 7: half the work of exp_of. Error below 2 ulp.
 inline float exp2_in_range(float x) {
-  const float above = -126.0f > x ? -126.0f : x;
-  const float clamped = 126.0f < above ? 126.0f : above;
+  const float above = x > -126.0f ? x : -126.0f;
+  const float clamped = above < 126.0f ? above : 126.0f;
   const float k = nearbyintf(clamped), r = clamped - k;
   float p = 1.5252734e-5f;  // log(2)^n / n!, n = 7 … 0
   p = fmaf(p, r, 1.5403530e-4f);

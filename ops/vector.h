@@ -98,8 +98,8 @@ inline Register<float> exp_register(Register<float> x) {
   r = fma_register(k, all(2.12194440e-4f), r);
   Register<float> p = all(1.0f / 5040);
   for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = fma_register(p, r, all(c));
-  p = reinterpret_cast<Register<float>>(reinterpret_cast<Register<int32_t>>(p) +
-                                        (reinterpret_cast<Register<int32_t>>(shifted) << 23));
+  p = reinterpret_cast<Register<float>>(reinterpret_cast<Register<uint32_t>>(p) +
+                                        (reinterpret_cast<Register<uint32_t>>(shifted) << 23));
   return x < least ? Register<float>{} : p;
 }
 inline Register<double> exp_register(Register<double> x) {
