@@ -1,13 +1,13 @@
-// GELU and its gradient (formulas in gelu.h). Bound by bytes. With the logistic function s,
-//   1/2 (1 + tanh u) = s(2u):   y = x s(2u),   dy/dx = s + 2 x s (1 - s) du/dx
-// which costs one exp2 and one reciprocal; their last bits are not the CPU's.
+// GELU and its gradient (formulas in gelu.h). Bound by bytes: one exp2 and one reciprocal, whose last bits are not the
+// CPU's.
 #include "ops/device_map.h"
 #include "ops/device_math.h"
+#include "ops/gelu.h"
 
 namespace shardit {
 namespace {
 
-constexpr float kScale = 0.7978845608028654f, kCubic = 0.044715f;  // u = kScale (x + kCubic x^3)
+constexpr float kScale = static_cast<float>(gelu_terms::kScale), kCubic = static_cast<float>(gelu_terms::kCubic);
 
 __device__ __forceinline__ float half_of_tanh(float x) {  // 1/2 (1 + tanh u)
   return device::sigmoid(2 * kScale * (x + kCubic * x * x * x));

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
-#include <utility>
 
 #include "core/pool.h"  // tile_at
 #include "ops/kernel.h"
@@ -23,15 +22,6 @@ template <typename S> inline constexpr int kPanelColumns = kWidth* kRegisterLane
 // Of k, so many at a time: a panel's part and a few rows of a stay in the first-level cache.
 inline constexpr int64_t kInner = 256;
 inline constexpr int64_t kPackPanels = 8, kPackLines = 64;  // of b, in one call of pack
-
-// Calls f with the constant n, 1 <= n <= kMost.
-template <int kMost, typename F> [[gnu::always_inline]] inline void with_constant(int64_t n, F&& f) {
-  if (n == kMost) return f(std::integral_constant<int, kMost>());
-  [&]<int... I>(std::integer_sequence<int, I...>) {
-    ((n == I + 1 && (f(std::integral_constant<int, I + 1>()), true)) || ...);
-  }
-  (std::make_integer_sequence<int, kMost - 1>());
-}
 
 // to[i] = from[i], widened, 0 <= i < n.
 template <int64_t n, typename S, typename T> void widen(const T* from, S* to) {

@@ -5,8 +5,6 @@
 // neither on the register tiles nor on the other elements.
 #pragma once
 
-#include <utility>
-
 #include "ops/vector.h"
 
 namespace shardit {
@@ -77,10 +75,8 @@ __attribute__((noinline)) void multiply_strip(int64_t rows, int64_t inner, LeftO
     const int64_t begin = rows * i / blocks, count = rows * (i + 1) / blocks - begin;  // of nearly equal height
     const LeftOperand<S> left{a.data + begin * a.row_stride, a.row_stride, a.inner_stride};
     const PaddedMatrix<S> result{c.data + begin * c.stride, c.stride};
-    [&]<int... R>(std::integer_sequence<int, R...>) {
-      ((count == R + 1 && (multiply_block<S, R + 1, V>(inner, left, b, result, accumulate), true)) || ...);
-    }
-    (std::make_integer_sequence<int, kRowsInRegisters<V>>());
+    with_constant<kRowsInRegisters<V>>(
+        count, [&](auto r) { multiply_block<S, decltype(r)::value, V>(inner, left, b, result, accumulate); });
   }
 }
 
@@ -91,10 +87,8 @@ void multiply(int64_t rows, int64_t columns, int64_t inner, LeftOperand<S> a, Pa
   int64_t registers = (columns + kVectorLanes<S> - 1) / kVectorLanes<S> * kRegistersOfVector;
   while (registers > 0) {
     const int64_t width = registers <= kWidestStrip ? registers : kUsualStrip;
-    [&]<int... V>(std::integer_sequence<int, V...>) {
-      ((width == V + 1 && (multiply_strip<S, V + 1>(rows, inner, a, b, c, accumulate), true)) || ...);
-    }
-    (std::make_integer_sequence<int, kWidestStrip>());
+    with_constant<kWidestStrip>(
+        width, [&](auto v) { multiply_strip<S, decltype(v)::value>(rows, inner, a, b, c, accumulate); });
     b.data += width * kRegisterLanes<S>;
     c.data += width * kRegisterLanes<S>;
     registers -= width;

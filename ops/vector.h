@@ -42,6 +42,15 @@ template <typename S> using Register = typename RegisterOf<S>::type;
 template <typename S> inline constexpr int kRegisterLanes = kRegisterBytes / static_cast<int>(sizeof(S));
 template <typename S> inline constexpr int kVectorLanes = 64 / static_cast<int>(sizeof(S));
 
+// Calls f with the constant n, 1 <= n <= kMost.
+template <int kMost, typename F> [[gnu::always_inline]] inline void with_constant(int64_t n, F&& f) {
+  if (n == kMost) return f(std::integral_constant<int, kMost>());
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    ((n == I + 1 && (f(std::integral_constant<int, I + 1>()), true)) || ...);
+  }
+  (std::make_integer_sequence<int, kMost - 1>());
+}
+
 // ---- registers -----------------------------------------------------------------------------------------------------
 
 template <typename S> inline Register<S> broadcast_register(S x) { return x - Register<S>{}; }  // x - 0 is x, -0 too

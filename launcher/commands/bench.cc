@@ -10,10 +10,16 @@
 
 namespace shardit {
 
-void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets) {
+void add_config_flags(CLI::App* command, std::string& config, std::vector<std::string>& sets,
+                      const std::string& without) {
   command->add_option("--set", sets, "key.path=value, overrides the config; may be repeated");
-  command->add_option("CONFIG", config,
-                      "Run config, protobuf text; default: a small latent DiffiT on synthetic images");
+  command->add_option("CONFIG", config, "Run config, protobuf text; default: " + without);
+}
+
+void append_config_flags(const std::string& config, const std::vector<std::string>& sets,
+                         std::vector<std::string>& words) {
+  if (!config.empty()) words.push_back(config);
+  for (const std::string& set : sets) words.insert(words.end(), {"--set", set});
 }
 
 RunConfig bench_config(const std::string& path, const std::vector<std::string>& sets) {

@@ -88,6 +88,7 @@ int bench_comm(const CommFlags& flags, World& world) {
   if (!speaks) return 0;
   print_summary(report);
   if (!flags.json.empty()) write_text(flags.json, to_json(report).dump(2) + "\n");
+  finish_output();
   return 0;
 }
 
@@ -103,8 +104,7 @@ int run_comm(const CommFlags& flags) {
   Words arguments = {"bench", "comm"};
   if (flags.of_config()) {
     unit_sizes(bench_config(flags.config, flags.sets), flags.ranks);  // a mistake is told here, once
-    if (!flags.config.empty()) arguments.push_back(flags.config);
-    for (const std::string& set : flags.sets) arguments.insert(arguments.end(), {"--set", set});
+    append_config_flags(flags.config, flags.sets, arguments);
   } else {
     arguments.insert(arguments.end(), {"--max-bytes", std::to_string(flags.max_bytes)});
   }
@@ -127,10 +127,8 @@ void add_bench_comm(CLI::App& bench, Handler& chosen) {
       command->add_option("--max-bytes", flags->max_bytes, "The largest size; bytes, or with a unit: 64KiB, 4MiB")
           ->default_str("64MiB")
           ->transform(CLI::AsSizeValue(false) & CLI::Range(int64_t{1} << 10, int64_t{1} << 31));
-  command->add_option("--set", flags->sets, "key.path=value, overrides the config; may be repeated");
-  command->add_option(
-      "CONFIG", flags->config,
-      "Run config, protobuf text, for the sizes of its weights, unit by unit; default: 1 KiB, 4 KiB, …");
+  add_config_flags(command, flags->config, flags->sets,
+                   "none, and sizes from 1 KiB on; with one, those of its weights");
   add_json_flag(command, flags->json);
   command->callback([flags, ranks, most, &chosen] {
     flags->ranks_given = ranks->count() > 0;

@@ -175,9 +175,8 @@ class Jobs {
                    std::to_string(ranks),
                    "--steps",
                    std::to_string(flags.steps)};
-    if (!flags.config.empty()) words.push_back(flags.config);
     if (flags.overlap) words.push_back("--overlap");
-    for (const std::string& set : flags.sets) words.insert(words.end(), {"--set", set});
+    append_config_flags(flags.config, flags.sets, words);
     const Json point = numbers_of(ranks, words).at(0);
     std::vector<Turn> turns = {{ranks, Wire::kOverlapped, point.at("step_ms"), point.at("exposed_ms")}};
     if (flags.wires(ranks).size() == 1) return turns;

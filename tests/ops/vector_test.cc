@@ -131,7 +131,7 @@ TEST(Math, Exp2IsGoodToSinglePrecision) {
   EXPECT_EQ(exp2_in_range(NAN), std::ldexp(1.0f, -126));
 }
 
-// The exponent, up to 36 there, is rounded; its error is e's relative one.
+// The exponent, up to 36 there, is rounded; its error is e's relative one. The slope passes through 0: two steps of 1.
 TEST(Gelu, KeepsItsDigitsWhereItIsSmall) {
   for (float x = -6; x < 6; x += 1.0f / 512) {
     const double value = gelu_of(static_cast<double>(x)), slope = gelu_slope(static_cast<double>(x));
