@@ -29,7 +29,7 @@ MatrixLayout transposed(DType dtype, int64_t rows) { return {dtype, 1, rows}; }
 // few and large tiles are better for each, an even number of them balances two threads.
 Grain wgrad_grain(const Product& p) {
   constexpr int64_t kRows = 256, kColumns = 1024;
-  if (p.m <= kRows && p.n >= 2 * p.m && !library_multiplies_fast())
+  if (p.m <= kRows && p.n >= 2 * p.m && is_packed(p))
     return {p.m, tile_count(p.n, 2 * tile_count(p.n, kColumns))};
   const int64_t tiles = 2 * tile_count(p.m, kRows);
   return {rounded_up(tile_count(p.m, tiles), 16), p.n};

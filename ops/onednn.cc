@@ -33,9 +33,10 @@ dnnl::memory::desc describe(int64_t rows, int64_t columns, const MatrixLayout& l
 
 }  // namespace
 
-bool library_multiplies_fast() {
-  static const bool fast = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
-  return fast;
+bool library_multiplies_bf16() {
+  static const bool does =
+      (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+  return does;
 }
 
 struct LibraryProduct::Primitive {

@@ -1,4 +1,4 @@
-// One matrix product by oneDNN, on the calling thread: fp32 or bf16 operands, sums in fp32.
+// One matrix product of bf16 operands by oneDNN, on the calling thread; sums are fp32.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +19,8 @@ struct LibraryScope {
   static inline thread_local int depth_ = 0;
 };
 
-// Whether its kernels are the ones to take on this processor. They are where it has AVX-512; below that the library has
-// no bf16 product, and in fp32 a slower one than ours (packed_product.h).
-bool library_multiplies_fast();
+// Whether this processor has instructions for bf16 products, and the library uses them.
+bool library_multiplies_bf16();
 
 class LibraryProduct {
  public:

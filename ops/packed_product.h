@@ -1,4 +1,4 @@
-// Matrix products by a kernel of our own, for processors on which the library's is slow or lacks an element type.
+// Matrix products by a kernel of our own: of fp32, fp64, and of bf16 on processors without instructions for it.
 //
 // b is packed into panels as wide as the kernel's sums: once, for all tiles, or, where at most two rows of tiles share
 // it, by each tile when it uses them. a is read where it is if its rows lie along k, else a tile packs its rows. bf16 is

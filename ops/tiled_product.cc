@@ -17,15 +17,15 @@ int64_t whole_pages(int64_t bytes) {
   return tile_count(bytes, kPage) * kPage;
 }
 
-bool packs(const Product& p) { return p.a.dtype == DType::kF64 || !library_multiplies_fast(); }
-
 // Tiles of packed panels hold whole ones.
 Grain grain_of(const Product& p, Grain grain) {
-  const int64_t unit = packs(p) ? PackedProduct::panel_columns(p.a.dtype) : 1;
+  const int64_t unit = is_packed(p) ? PackedProduct::panel_columns(p.a.dtype) : 1;
   return {grain.rows, tile_count(grain.columns, unit) * unit};
 }
 
 }  // namespace
+
+bool is_packed(const Product& p) { return p.a.dtype != DType::kBF16 || !library_multiplies_bf16(); }
 
 TiledProduct::TiledProduct(const Product& product, Grain grain)
     : product_(product),
@@ -34,7 +34,7 @@ TiledProduct::TiledProduct(const Product& product, Grain grain)
       column_tiles_(tile_count(product.n, grain_.columns)) {
   CHECK(grain.rows > 0 && grain.columns > 0) << text_of(product);
   CHECK(product.a.dtype == product.b.dtype) << text_of(product);
-  if (packs(product)) {
+  if (is_packed(product)) {
     packed_.emplace(product, tile(0));
     shared_bytes_ = whole_pages(packed_->shared_bytes());
     scratch_bytes_ = whole_pages(packed_->scratch_bytes());

@@ -1,5 +1,5 @@
-// A matrix product on the threads of a pool, cut into tiles: each is computed by one thread, by the library where its
-// kernels are fast, else, and in fp64, by ours.
+// A matrix product on the threads of a pool, cut into tiles: each is computed by one thread, in bf16 by the library where
+// the processor has instructions for it, else by our kernel, whose bits depend on no processor.
 //
 // The cut is a function of the shape alone, so neither the thread count nor the load changes a bit.
 #pragma once
@@ -19,6 +19,9 @@ namespace shardit {
 struct Grain {
   int64_t rows, columns;
 };
+
+// Whether a tile is our kernel's, packed_product.h.
+bool is_packed(const Product& p);
 
 class TiledProduct : public Prepared {
  public:

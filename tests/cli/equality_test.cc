@@ -110,6 +110,17 @@ TEST(OneDigest, HoldsInBf16) {
   EXPECT_EQ(digest_of_two_starts(with({"--steps", "10"}), with({"--steps", "20"})), straight);
 }
 
+// Bits of AMD's and Intel's processors, with AVX2 and with AVX-512. They are those of one C library as well, whose exp,
+// log, sin and cos in fp64 may have other last digits: glibc 2.36 here.
+TEST(OneDigest, OfEveryProcessor) {
+  EXPECT_EQ(digest_after({}), "digest 0fe6388d69b3c88844aeff38ffa8a060\n");
+  EXPECT_EQ(digest_after({"--set", "precision.compute=bf16", "--set", "precision.reduce=bf16", "--set",
+                          "precision.residual=bf16"},
+                         {.environment = {{"ONEDNN_MAX_CPU_ISA", "AVX2"}}}),
+            "digest 06d824dd9603e46383c0b5ce2790c7e6\n")
+      << "without the processor's own bf16 products";
+}
+
 // Guards the config: a proof of equality is worth something only where these happen.
 TEST(EqualityConfig, ClipsSomeStepsAndFoldsTwelveMicroBatches) {
   const TestFolder folder;
