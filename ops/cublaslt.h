@@ -21,13 +21,6 @@ namespace shardit {
 inline constexpr int64_t kProductWorkspaceBytes = int64_t{32} << 20;
 inline int64_t device_product_workspace(const NodeTypes&) { return kProductWorkspaceBytes; }
 
-// What a product reads and writes. The bias is null where it has none, `aside` where it has no epilogue.
-struct ProductOperands {
-  const void *a, *b, *bias;
-  void* c;
-  void* aside = nullptr;
-};
-
 // The widest access of any of the library's kernels, and what its epilogues ask of every address and row.
 inline constexpr int64_t kWideAlignment = 16;  // bytes
 

@@ -41,7 +41,7 @@ Tiling linear_tiling(const NodeTypes& n) {
 }
 
 void product_cpu(const KernelArgs& k) {
-  multiply(k, k.in.size() > 2 ? k.in[2].data : nullptr, k.out[0].data, [](const MatrixTile&) {});
+  multiply(k, {k.in[0].data, k.in[1].data, bias_of(k), k.out[0].data});
 }
 
 Cost product_cost(const NodeTypes& n) { return {.matmul_flops = linear_flops(n), .bytes = streamed(n)}; }

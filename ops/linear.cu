@@ -13,8 +13,6 @@ void sum_leading_cuda(const KernelArgs& k, void* stream);
 
 namespace {
 
-const void* bias_of(const KernelArgs& k) { return k.in.size() > 2 ? k.in[2].data : nullptr; }
-
 std::unique_ptr<Prepared> prepare(const Product& product) { return std::make_unique<DeviceProduct>(product); }
 
 // A product with the library's epilogue, and without it for operands that do not suit the library.

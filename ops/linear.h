@@ -32,9 +32,15 @@ template <Tiling (*kTiling)(const NodeTypes&)> int64_t tiles_workspace(const Nod
   return TiledProduct(t.product, t.grain).workspace_bytes(threads);
 }
 
-// Computes a card's product of its first two inputs into c; then(tile) follows each tile, on its thread.
-template <typename Then> void multiply(const KernelArgs& k, const void* bias, void* c, const Then& then) {
-  static_cast<const TiledProduct&>(*k.prepared).run(*k.pool, k.in[0].data, k.in[1].data, bias, c, k.workspace, then);
+// The third input of `linear`, or null.
+inline const void* bias_of(const KernelArgs& k) { return k.in.size() > 2 ? k.in[2].data : nullptr; }
+
+// Computes the product that prepare_tiles() made; then(tile) follows each tile, on its thread.
+template <typename Then> void multiply(const KernelArgs& k, const ProductOperands& operands, const Then& then) {
+  static_cast<const TiledProduct&>(*k.prepared).run(*k.pool, operands, k.workspace, then);
+}
+inline void multiply(const KernelArgs& k, const ProductOperands& operands) {
+  multiply(k, operands, [](const MatrixTile&) {});
 }
 
 // The weight that a gradient is of.

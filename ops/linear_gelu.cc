@@ -1,9 +1,9 @@
-// A linear layer followed by GELU, and the way back. Each tile is the tile of the plain product; GELU follows while the
-// tile is in the second-level cache. z is rounded to its stored type before GELU reads it, as in the ops apart, so
-// fusing changes no bit. (The library of a GPU rounds z beside it: linear.cu.)
+// A linear layer followed by GELU, and the way back: products with an epilogue. z is rounded to its stored type before
+// GELU reads it, as in the ops apart, so fusing changes no bit. (The library of a GPU rounds z beside it: linear.cu.)
+#include <glog/logging.h>
+
 #include "core/error.h"
 #include "ops/cublaslt.h"
-#include "ops/gelu.h"
 #include "ops/kernel.h"
 #include "ops/linear.h"
 #include "ops/ops.h"
@@ -17,46 +17,25 @@ DEVICE_PREPARE(linear_dgrad_gelu_cuda_prepare);
 
 namespace {
 
-Tiling linear_tiling(const NodeTypes& n) {
-  const Product p = linear_product(n, n.out[1].dtype);
+Tiling gelu_tiling(const NodeTypes& n) {
+  CHECK(n.out[0].dtype == n.out[1].dtype);
+  Product p = linear_product(n, n.out[1].dtype);
+  p.epilogue = Epilogue::kGelu;
   return {p, row_grain(p.m, p.n)};
 }
-
-// Calls f(i, n) for the rows of a tile: elements [i, i + n) of a row-major matrix of `columns`.
-template <typename F> void for_tile_rows(const MatrixTile& t, int64_t columns, F&& f) {
-  if (t.columns == columns) return f(t.row * columns, t.rows * columns);
-  for (int64_t r = t.row; r < t.row + t.rows; ++r) f(r * columns + t.column, t.columns);
+Tiling gelu_grad_tiling(const NodeTypes& n) {
+  CHECK(n.in[2].dtype == n.out[0].dtype);
+  Tiling t = dgrad_tiling(n);
+  t.product.epilogue = Epilogue::kGeluGrad;
+  return t;
 }
 
 void linear_gelu_cpu(const KernelArgs& k) {
-  const void* bias = k.in.size() > 2 ? k.in[2].data : nullptr;
-  visit_real(k.out[1].dtype(), k.out[0].dtype(), [&]<typename Z, typename Y>(Z, Y) {
-    multiply(k, bias, k.out[1].data, [&](const MatrixTile& tile) {
-      for_tile_rows(tile, k.out[0].type.shape[-1], [&](int64_t begin, int64_t n) {
-        const Z* z = k.out[1].as<Z>() + begin;
-        Y* y = k.out[0].as<Y>() + begin;
-        for (int64_t i = 0; i < n; ++i) y[i] = Y(gelu_of(static_cast<Accum<Z>>(z[i])));
-      });
-    });
-  });
-}
-
-template <typename Z, typename D>
-__attribute__((noinline)) void multiply_by_slope(int64_t n, const Z* __restrict z, D* __restrict d) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Accum<D> before = d[i];
-    d[i] = D(before * gelu_slope(static_cast<Accum<Z>>(z[i])));
-  }
+  multiply(k, {k.in[0].data, k.in[1].data, bias_of(k), k.out[0].data, k.out[1].data});
 }
 
 void linear_dgrad_gelu_cpu(const KernelArgs& k) {
-  visit_real(k.in[2].dtype(), k.out[0].dtype(), [&]<typename Z, typename D>(Z, D) {
-    multiply(k, nullptr, k.out[0].data, [&](const MatrixTile& tile) {
-      for_tile_rows(tile, k.out[0].type.shape[-1], [&](int64_t begin, int64_t n) {
-        multiply_by_slope(n, k.in[2].as<Z>() + begin, k.out[0].as<D>() + begin);
-      });
-    });
-  });
+  multiply(k, {k.in[0].data, k.in[1].data, nullptr, k.out[0].data, k.in[2].data});
 }
 
 Cost fused_cost(const NodeTypes& n, double pointwise_flops) {
@@ -80,9 +59,9 @@ const OpCard linear_gelu_card = {
     .out_roles = {Role::kCompute},
     .cpu = linear_gelu_cpu,
     .cuda = linear_gelu_cuda,
-    .workspace = tiles_workspace<linear_tiling>,
+    .workspace = tiles_workspace<gelu_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare_tiles<linear_tiling>,
+    .prepare = prepare_tiles<gelu_tiling>,
     .cuda_prepare = linear_gelu_cuda_prepare,
     .expand =
         [](const std::vector<Value>& in, const Attrs*) {
@@ -115,9 +94,9 @@ const OpCard linear_dgrad_gelu_card = {
     .out_roles = {Role::kCompute},
     .cpu = linear_dgrad_gelu_cpu,
     .cuda = linear_dgrad_gelu_cuda,
-    .workspace = tiles_workspace<dgrad_tiling>,
+    .workspace = tiles_workspace<gelu_grad_tiling>,
     .cuda_workspace = device_product_workspace,
-    .prepare = prepare_tiles<dgrad_tiling>,
+    .prepare = prepare_tiles<gelu_grad_tiling>,
     .cuda_prepare = linear_dgrad_gelu_cuda_prepare,
     .expand = [](const std::vector<Value>& in,
                  const Attrs*) { return std::vector{gelu_grad(in[2], linear_dgrad(in[0], in[1]))}; },

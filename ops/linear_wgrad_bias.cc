@@ -43,7 +43,7 @@ void sum_columns(const D* dy, int64_t rows, int64_t stride, int64_t columns, DB*
 void linear_wgrad_bias_cpu(const KernelArgs& k) {
   const Product& product = static_cast<const TiledProduct&>(*k.prepared).product();
   visit_real(k.in[0].dtype(), k.out[1].dtype(), [&]<typename D, typename DB>(D, DB) {
-    multiply(k, nullptr, k.out[0].data, [&](const MatrixTile& tile) {
+    multiply(k, {k.in[0].data, k.in[1].data, nullptr, k.out[0].data}, [&](const MatrixTile& tile) {
       // Of its rows' sums, a tile has the share that it has of dw's columns.
       const int64_t from = tile.row + tile.rows * tile.column / product.n,
                     to = tile.row + tile.rows * (tile.column + tile.columns) / product.n;

@@ -7,6 +7,7 @@
 
 #include "core/pool.h"  // tile_count
 #include "ops/ahead.h"
+#include "ops/epilogue.h"
 #include "ops/kernel.h"
 #include "ops/packed_panels.h"
 #include "ops/vector.h"
@@ -109,18 +110,20 @@ template <typename T, typename C> class TileRun {
   static constexpr bool kSumsInC = std::is_same_v<S, C>;
 
   // `panels`: packed beforehand; null where the tile packs those of b that it uses.
-  TileRun(const Product& product, const MatrixTile& tile, const MatrixTile& next, const T* b, const S* panels,
-          S* scratch)
+  TileRun(const Product& product, const MatrixTile& tile, const MatrixTile& next, const ProductOperands& operands,
+          const S* panels, S* scratch)
       : p_(product),
         t_(tile),
         next_(next),
-        b_(b),
+        o_(operands),
+        b_(static_cast<const T*>(operands.b)),
         panels_(panels),
         packed_panel_(scratch),
         packed_a_(scratch + kPanel * kInner),
         sums_(packed_a_ + tile.rows * kInner) {}
 
-  void run(const T* a, const T* bias, C* c) {
+  void run() {
+    const T* const a = static_cast<const T*>(o_.a);
     for (int64_t k = 0; k < p_.k; k += kInner) {
       const int64_t inner = std::min(kInner, p_.k - k);
       lay_out_a(a + t_.row * p_.a.row_stride + k * p_.a.column_stride, inner);
@@ -134,11 +137,10 @@ template <typename T, typename C> class TileRun {
                        .sums_stride = kSumsInC ? p_.c.row_stride : kPanel,
                        .c_stride = p_.c.row_stride,
                        .bias = {}};
-        if (bias) widen(bias + column, columns, panel.bias);
+        if (o_.bias) widen(static_cast<const T*>(o_.bias) + column, columns, panel.bias);
         S* const sums = sums_ + (column - t_.column) * t_.rows;
-        C* const c_of_panel = c + t_.row * p_.c.row_stride + column;
-        columns % kRegisterLanes<S> == 0 ? whole_panel(panel, columns, sums, c_of_panel)
-                                         : ragged_panel(panel, columns, sums, c_of_panel);
+        columns % kRegisterLanes<S> == 0 ? whole_panel(panel, column, columns, sums)
+                                         : ragged_panel(panel, column, columns, sums);
       }
     }
   }
@@ -198,28 +200,50 @@ template <typename T, typename C> class TileRun {
     });
   }
 
+  // The tile's part of c, or of what lies aside, from a row of the tile and a column of the matrix on.
+  C* at(void* matrix, int64_t row, int64_t column) const {
+    return static_cast<C*>(matrix) + (t_.row + row) * p_.c.row_stride + column;
+  }
+  C* product_at(int64_t row, int64_t column) const { return at(product_of(p_.epilogue, o_), row, column); }
+
+  // What the epilogue touches besides the product comes while the sums are made.
+  void ask_for_epilogue(const Panel<S>& panel, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
+    if (!panel.last || p_.epilogue == Epilogue::kNone) return;
+    constexpr int64_t kBytes = sizeof(C);
+    Ahead(at(p_.epilogue == Epilogue::kGelu ? o_.c : o_.aside, row, column), rows, columns * kBytes,
+          p_.c.row_stride * kBytes, 1)
+        .ask_share();
+  }
+  void finish(const Panel<S>& panel, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
+    if (!panel.last || p_.epilogue == Epilogue::kNone) return;
+    finish_product(p_.epilogue, rows, columns, p_.c.row_stride, at(o_.c, row, column), at(o_.aside, row, column));
+  }
+
   // A panel of whole registers.
-  void whole_panel(const Panel<S>& panel, int64_t columns, S* sums, C* c) {
+  void whole_panel(const Panel<S>& panel, int64_t column, int64_t columns, S* sums) {
     for_strips(t_.rows, [&](int64_t row, int64_t rows) {
       next_panel_.ask_share();
       next_a_.ask_share();
-      C* const to = c + row * panel.c_stride;
+      ask_for_epilogue(panel, row, rows, column, columns);
+      C* const to = product_at(row, column);
       multiply(panel, columns, row, rows, sums_of(sums, row, to), to);
+      finish(panel, row, rows, column, columns);
     });
   }
 
   // A panel that c is narrower than: by way of memory of the panel's width.
-  void ragged_panel(Panel<S> panel, int64_t columns, S* sums, C* c) {
+  void ragged_panel(Panel<S> panel, int64_t column, int64_t columns, S* sums) {
     const int64_t c_stride = std::exchange(panel.c_stride, kPanel);
     panel.sums_stride = kPanel;
     C whole[kMostRows * kPanel] = {};
     for_strips(t_.rows, [&](int64_t row, int64_t rows) {
-      C* const to = c + row * c_stride;
+      C* const to = product_at(row, column);
       if (kSumsInC && !panel.first)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * c_stride, columns, whole + r * kPanel);
       multiply(panel, columns, row, rows, sums_of(sums, row, whole), whole);
       if (kSumsInC || panel.last)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * kPanel, columns, to + r * c_stride);
+      finish(panel, row, rows, column, columns);
     });
   }
 
@@ -232,6 +256,7 @@ template <typename T, typename C> class TileRun {
 
   const Product& p_;
   const MatrixTile &t_, &next_;
+  const ProductOperands& o_;
   const T* b_;
   const S* panels_;
   S *packed_panel_, *packed_a_, *sums_;
@@ -291,13 +316,13 @@ void PackedProduct::pack(int64_t i, const void* b, std::byte* shared) const {
   });
 }
 
-void PackedProduct::run(const MatrixTile& tile, const MatrixTile& next, const void* a, const void* b,
-                        const std::byte* shared, const void* bias, void* c, std::byte* scratch) const {
+void PackedProduct::run(const MatrixTile& tile, const MatrixTile& next, const ProductOperands& operands,
+                        const std::byte* shared, std::byte* scratch) const {
   visit_real(product_.a.dtype, product_.c.dtype, [&]<typename T, typename C>(T, C) {
     using S = Accum<T>;
-    TileRun<T, C>(product_, tile, next, static_cast<const T*>(b),
-                  beforehand_ ? reinterpret_cast<const S*>(shared) : nullptr, reinterpret_cast<S*>(scratch))
-        .run(static_cast<const T*>(a), static_cast<const T*>(bias), static_cast<C*>(c));
+    TileRun<T, C>(product_, tile, next, operands, beforehand_ ? reinterpret_cast<const S*>(shared) : nullptr,
+                  reinterpret_cast<S*>(scratch))
+        .run();
   });
 }
 

@@ -3,7 +3,7 @@
 // b is packed into panels as wide as the kernel's sums: once, for all tiles, or, where at most two rows of tiles share
 // it, by each tile when it uses them. a is read where it is if its rows lie along k, else a tile packs its rows. bf16 is
 // widened on the way. An element of c is one chain of fused multiply-adds along k, from zero, plus the bias, rounded
-// once: its bits depend on neither the cut nor the other elements, nor on the width of the machine's vectors.
+// once, before any epilogue: its bits depend on neither the cut nor the other elements, nor on the width of the machine's vectors.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ class PackedProduct {
   void pack(int64_t i, const void* b, std::byte* shared) const;
   // Computes a tile of c. Pointers are to whole matrices. `next`: what this thread computes next, most likely; may be
   // the same.
-  void run(const MatrixTile& tile, const MatrixTile& next, const void* a, const void* b, const std::byte* shared,
-           const void* bias, void* c, std::byte* scratch) const;
+  void run(const MatrixTile& tile, const MatrixTile& next, const ProductOperands& operands, const std::byte* shared,
+           std::byte* scratch) const;
 
  private:
   Product product_;

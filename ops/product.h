@@ -1,4 +1,4 @@
-// A matrix product as the ops describe it to a library, of the CPU or of a GPU.
+// A matrix product as the ops describe it to a kernel or a library, of the CPU or of a GPU.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ struct MatrixLayout {
   int64_t row_stride = 0, column_stride = 1;
 };
 
-// What a GPU's library does to a product before it is stored, with a matrix of c's layout aside.
+// What is done to a product on its way to c, with a matrix of c's layout aside.
 enum class Epilogue : uint8_t {
   kNone,
   kGelu,     // c = gelu(z), and z is written aside
@@ -26,6 +26,13 @@ struct Product {
   MatrixLayout a, b, c;
   bool bias = false;
   Epilogue epilogue = Epilogue::kNone;
+};
+
+// What a product reads and writes. The bias is null where it has none, `aside` where it has no epilogue.
+struct ProductOperands {
+  const void *a, *b, *bias;
+  void* c;
+  void* aside = nullptr;
 };
 
 // A part of c.

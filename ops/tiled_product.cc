@@ -4,6 +4,8 @@
 
 #include <glog/logging.h>
 
+#include "ops/epilogue.h"
+
 namespace shardit {
 namespace {
 
@@ -66,16 +68,27 @@ MatrixTile TiledProduct::tile(int64_t i) const {
 
 int64_t TiledProduct::workspace_bytes(int threads) const { return shared_bytes_ + threads * scratch_bytes_; }
 
-void TiledProduct::run_tile(const MatrixTile& t, const MatrixTile& next, const void* a, const void* b, const void* bias,
-                            void* c, std::byte* workspace, int thread) const {
-  const Product& p = product_;
+void TiledProduct::run_tile(const MatrixTile& t, const MatrixTile& next, const ProductOperands& operands,
+                            std::byte* workspace, int thread) const {
   std::byte* const scratch = workspace + shared_bytes_ + thread * scratch_bytes_;
-  if (packed_) return packed_->run(t, next, a, b, workspace, bias, c, scratch);
+  packed_ ? packed_->run(t, next, operands, workspace, scratch) : run_library_tile(t, operands, scratch);
+}
+
+void TiledProduct::run_library_tile(const MatrixTile& t, const ProductOperands& o, std::byte* scratch) const {
+  const Product& p = product_;
   const auto from = [](const void* matrix, int64_t offset) { return static_cast<const std::byte*>(matrix) + offset; };
+  const auto of_tile = [&](void* matrix) {
+    return static_cast<std::byte*>(matrix) + offset_of(p.c, t.row, t.column);
+  };
   library_[t.rows < grain_.rows][t.columns < grain_.columns]->run(
-      from(a, offset_of(p.a, t.row, 0)), from(b, offset_of(p.b, 0, t.column)),
-      bias ? from(bias, t.column * static_cast<int64_t>(size_of(p.b.dtype))) : nullptr,
-      static_cast<std::byte*>(c) + offset_of(p.c, t.row, t.column), scratch);
+      from(o.a, offset_of(p.a, t.row, 0)), from(o.b, offset_of(p.b, 0, t.column)),
+      o.bias ? from(o.bias, t.column * static_cast<int64_t>(size_of(p.b.dtype))) : nullptr,
+      of_tile(product_of(p.epilogue, o)), scratch);
+  if (p.epilogue == Epilogue::kNone) return;
+  visit_real(p.c.dtype, [&]<typename C>(C) {
+    finish_product(p.epilogue, t.rows, t.columns, p.c.row_stride, reinterpret_cast<C*>(of_tile(o.c)),
+                   reinterpret_cast<C*>(of_tile(o.aside)));
+  });
 }
 
 }  // namespace shardit

@@ -35,20 +35,20 @@ class TiledProduct : public Prepared {
 
   // Computes c. Calls then(tile) after each tile, on its thread. Throws DeviceError.
   template <typename Then>
-  void run(Pool& pool, const void* a, const void* b, const void* bias, void* c, std::byte* workspace,
-           const Then& then) const {
-    if (packed_) pool.run(packed_->packs(), [&](int64_t i, int) { packed_->pack(i, b, workspace); });
+  void run(Pool& pool, const ProductOperands& operands, std::byte* workspace, const Then& then) const {
+    if (packed_) pool.run(packed_->packs(), [&](int64_t i, int) { packed_->pack(i, operands.b, workspace); });
     pool.run(tiles(), [&](int64_t i, int thread) {
       const MatrixTile t = tile(i);
-      run_tile(t, tile(std::min(i + pool.threads(), tiles() - 1)), a, b, bias, c, workspace, thread);
+      run_tile(t, tile(std::min(i + pool.threads(), tiles() - 1)), operands, workspace, thread);
       then(t);
     });
   }
 
  private:
   void make_library_products();
-  void run_tile(const MatrixTile& t, const MatrixTile& next, const void* a, const void* b, const void* bias, void* c,
-                std::byte* workspace, int thread) const;
+  void run_tile(const MatrixTile& t, const MatrixTile& next, const ProductOperands& operands, std::byte* workspace,
+                int thread) const;
+  void run_library_tile(const MatrixTile& t, const ProductOperands& operands, std::byte* scratch) const;
 
   Product product_;
   Grain grain_;

@@ -64,7 +64,7 @@ template <typename T, typename C> void expect_chains(const Sizes& s, bool a_turn
   for (int64_t row = 0; row < s.m; row += rows)
     for (int64_t column = 0; column < s.n; column += columns) {
       const MatrixTile tile{row, column, std::min(rows, s.m - row), std::min(columns, s.n - column)};
-      product.run(tile, tile, a.data(), b.data(), shared.data(), with_bias ? bias.data() : nullptr, c.data(),
+      product.run(tile, tile, {a.data(), b.data(), with_bias ? bias.data() : nullptr, c.data()}, shared.data(),
                   scratch.data());
     }
 
