@@ -5,7 +5,8 @@
 #   make bundle  shardit, what checks it on GPUs, their libraries and mpirun in build-bundle/bundle, to be copied to a
 #                machine with a GPU and run there; BUNDLED="FILES" adds golden files, and Fashion-MNIST for the demo
 #   make bench   shardit beside PyTorch on this machine's cores, in turn; writes the CPU part of docs/results.md. Needs
-#                python3-torch, which it does not install; BENCH_FLAGS="--turns 1" (tests/bench/compare.py --help)
+#                python3-torch and libopenblas0, which it does not install; BENCH_FLAGS="--turns 1"
+#                (tests/bench/compare.py --help)
 #   make fuzz    every parser of files on hostile bytes, FUZZ_SECONDS=60 each; what is found stays in build-fuzz
 #   make soak    the long matrices: ranks, stages, restarts, delays, kills; about 13 minutes on two cores, and then an hour
 #                of fuzzing

@@ -1,5 +1,5 @@
-// What follows a product on the CPU, on a part of c that is still in the cache. The product is rounded to its stored type
-// first, as in the ops apart, so fusing changes no bit.
+// What follows a product on the CPU, on a part of c that is still in the cache. The product is rounded to its stored
+// type first, as in the ops apart, so fusing changes no bit.
 #pragma once
 
 #include <cstdint>
@@ -10,22 +10,28 @@
 
 namespace shardit {
 
-// Where the product itself goes.
+// Where the product itself goes, and what its epilogue reads or writes besides, null where it has none.
 inline void* product_of(Epilogue epilogue, const ProductOperands& o) {
   return epilogue == Epilogue::kGelu ? o.aside : o.c;
 }
+inline void* beside_product(Epilogue epilogue, const ProductOperands& o) {
+  return epilogue == Epilogue::kGelu ? o.c : o.aside;
+}
 
-// The product becomes c: `rows` rows of `columns` elements of c and of what lies aside, `stride` elements from one row to
-// the next.
+// The product is there: its epilogue makes that part of c. C: the type of c and of what lies aside.
 template <typename C>
-[[gnu::noinline]] void finish_product(Epilogue epilogue, int64_t rows, int64_t columns, int64_t stride,
-                                      C* __restrict c, C* __restrict aside) {
+[[gnu::noinline]] void finish_product(const Product& p, const ProductOperands& o, const MatrixTile& part) {
   using S = Accum<C>;
-  for (int64_t r = 0; r < rows; ++r, c += stride, aside += stride)
-    if (epilogue == Epilogue::kGelu)
-      for (int64_t i = 0; i < columns; ++i) c[i] = C(gelu_of(static_cast<S>(aside[i])));
+  if (p.epilogue == Epilogue::kNone) return;
+  for (int64_t row = part.row; row < part.row + part.rows; ++row) {
+    const int64_t first = row * p.c.row_stride + part.column;
+    C* __restrict const c = static_cast<C*>(o.c) + first;
+    const C* __restrict const z = static_cast<const C*>(o.aside) + first;
+    if (p.epilogue == Epilogue::kGelu)
+      for (int64_t i = 0; i < part.columns; ++i) c[i] = C(gelu_of(static_cast<S>(z[i])));
     else
-      for (int64_t i = 0; i < columns; ++i) c[i] = C(static_cast<S>(c[i]) * gelu_slope(static_cast<S>(aside[i])));
+      for (int64_t i = 0; i < part.columns; ++i) c[i] = C(static_cast<S>(c[i]) * gelu_slope(static_cast<S>(z[i])));
+  }
 }
 
 }  // namespace shardit

@@ -15,7 +15,6 @@ namespace shardit {
 namespace gelu_terms {
 constexpr double kScale = 0.7978845608028654, kCubic = 0.044715;  // u = kScale (x + kCubic x^3)
 
-
 template <typename T> [[gnu::always_inline]] inline T exp_of_minus_2u(T x) {
   constexpr double kFirst = -2 * std::numbers::log2e * kScale;
   return exp2_in_range(x * std::fma(T(kFirst * kCubic), x * x, T(kFirst)));

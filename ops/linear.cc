@@ -1,5 +1,5 @@
 // A linear layer, y = x w^T + b, and its two gradients. w is (M, K) as released (out, in); a convolution's weight
-// (C, c, p, p) is used as (C, c*p*p). Products accumulate in fp32; the bias is added in the library's epilogue.
+// (C, c, p, p) is used as (C, c*p*p). Sums are fp32; the bias is part of the product.
 #include "ops/linear.h"
 
 #include "core/error.h"

@@ -200,34 +200,32 @@ template <typename T, typename C> class TileRun {
     });
   }
 
-  // The tile's part of c, or of what lies aside, from a row of the tile and a column of the matrix on.
-  C* at(void* matrix, int64_t row, int64_t column) const {
-    return static_cast<C*>(matrix) + (t_.row + row) * p_.c.row_stride + column;
+  // Some of the tile's rows, `row` counted from its first one, in a panel.
+  MatrixTile part_of_c(int64_t row, int64_t column, int64_t rows, int64_t columns) const {
+    return {t_.row + row, column, rows, columns};
   }
-  C* product_at(int64_t row, int64_t column) const { return at(product_of(p_.epilogue, o_), row, column); }
+  C* at(void* matrix, const MatrixTile& part) const {
+    return static_cast<C*>(matrix) + part.row * p_.c.row_stride + part.column;
+  }
 
   // What the epilogue touches besides the product comes while the sums are made.
-  void ask_for_epilogue(const Panel<S>& panel, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
-    if (!panel.last || p_.epilogue == Epilogue::kNone) return;
+  void ask_for_epilogue(const MatrixTile& part) const {
+    void* const beside = beside_product(p_.epilogue, o_);
+    if (!beside) return;
     constexpr int64_t kBytes = sizeof(C);
-    Ahead(at(p_.epilogue == Epilogue::kGelu ? o_.c : o_.aside, row, column), rows, columns * kBytes,
-          p_.c.row_stride * kBytes, 1)
-        .ask_share();
-  }
-  void finish(const Panel<S>& panel, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
-    if (!panel.last || p_.epilogue == Epilogue::kNone) return;
-    finish_product(p_.epilogue, rows, columns, p_.c.row_stride, at(o_.c, row, column), at(o_.aside, row, column));
+    Ahead(at(beside, part), part.rows, part.columns * kBytes, p_.c.row_stride * kBytes, 1).ask_share();
   }
 
   // A panel of whole registers.
   void whole_panel(const Panel<S>& panel, int64_t column, int64_t columns, S* sums) {
     for_strips(t_.rows, [&](int64_t row, int64_t rows) {
+      const MatrixTile part = part_of_c(row, column, rows, columns);
       next_panel_.ask_share();
       next_a_.ask_share();
-      ask_for_epilogue(panel, row, rows, column, columns);
-      C* const to = product_at(row, column);
+      if (panel.last) ask_for_epilogue(part);
+      C* const to = at(product_of(p_.epilogue, o_), part);
       multiply(panel, columns, row, rows, sums_of(sums, row, to), to);
-      finish(panel, row, rows, column, columns);
+      if (panel.last) finish_product<C>(p_, o_, part);
     });
   }
 
@@ -237,13 +235,14 @@ template <typename T, typename C> class TileRun {
     panel.sums_stride = kPanel;
     C whole[kMostRows * kPanel] = {};
     for_strips(t_.rows, [&](int64_t row, int64_t rows) {
-      C* const to = product_at(row, column);
+      const MatrixTile part = part_of_c(row, column, rows, columns);
+      C* const to = at(product_of(p_.epilogue, o_), part);
       if (kSumsInC && !panel.first)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * c_stride, columns, whole + r * kPanel);
       multiply(panel, columns, row, rows, sums_of(sums, row, whole), whole);
       if (kSumsInC || panel.last)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * kPanel, columns, to + r * c_stride);
-      finish(panel, row, rows, column, columns);
+      if (panel.last) finish_product<C>(p_, o_, part);
     });
   }
 

@@ -1,9 +1,10 @@
-// Matrix products by a kernel of our own: of fp32, fp64, and of bf16 on processors without instructions for it.
+// Matrix products by a kernel of our own: of fp32, fp64, and of bf16 where the processor has no instructions for it.
 //
 // b is packed into panels as wide as the kernel's sums: once, for all tiles, or, where at most two rows of tiles share
 // it, by each tile when it uses them. a is read where it is if its rows lie along k, else a tile packs its rows. bf16 is
 // widened on the way. An element of c is one chain of fused multiply-adds along k, from zero, plus the bias, rounded
-// once, before any epilogue: its bits depend on neither the cut nor the other elements, nor on the width of the machine's vectors.
+// once, before any epilogue: its bits depend on neither the cut nor the other elements, nor on the width of the
+// machine's vectors.
 #pragma once
 
 #include <cstddef>

@@ -77,18 +77,11 @@ void TiledProduct::run_tile(const MatrixTile& t, const MatrixTile& next, const P
 void TiledProduct::run_library_tile(const MatrixTile& t, const ProductOperands& o, std::byte* scratch) const {
   const Product& p = product_;
   const auto from = [](const void* matrix, int64_t offset) { return static_cast<const std::byte*>(matrix) + offset; };
-  const auto of_tile = [&](void* matrix) {
-    return static_cast<std::byte*>(matrix) + offset_of(p.c, t.row, t.column);
-  };
   library_[t.rows < grain_.rows][t.columns < grain_.columns]->run(
       from(o.a, offset_of(p.a, t.row, 0)), from(o.b, offset_of(p.b, 0, t.column)),
       o.bias ? from(o.bias, t.column * static_cast<int64_t>(size_of(p.b.dtype))) : nullptr,
-      of_tile(product_of(p.epilogue, o)), scratch);
-  if (p.epilogue == Epilogue::kNone) return;
-  visit_real(p.c.dtype, [&]<typename C>(C) {
-    finish_product(p.epilogue, t.rows, t.columns, p.c.row_stride, reinterpret_cast<C*>(of_tile(o.c)),
-                   reinterpret_cast<C*>(of_tile(o.aside)));
-  });
+      static_cast<std::byte*>(product_of(p.epilogue, o)) + offset_of(p.c, t.row, t.column), scratch);
+  visit_real(p.c.dtype, [&]<typename C>(C) { finish_product<C>(p, o, t); });
 }
 
 }  // namespace shardit

@@ -1,5 +1,5 @@
-// A matrix product on the threads of a pool, cut into tiles: each is computed by one thread, in bf16 by the library where
-// the processor has instructions for it, else by our kernel, whose bits depend on no processor.
+// A matrix product on the threads of a pool, cut into tiles: each is computed by one thread, in bf16 by the library
+// where the processor has instructions for it, else by our kernel, whose bits depend on no processor.
 //
 // The cut is a function of the shape alone, so neither the thread count nor the load changes a bit.
 #pragma once

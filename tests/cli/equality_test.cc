@@ -8,6 +8,8 @@ namespace shardit {
 namespace {
 
 const Words kTenSteps = {"--steps", "10"};
+const Words kBf16 = {"--set", "precision.compute=bf16", "--set", "precision.reduce=bf16",
+                     "--set", "precision.residual=bf16"};
 
 Words ten_steps(const Words& sets) {
   Words words = kTenSteps;
@@ -96,10 +98,8 @@ TEST(OneDigest, TheOrderOfFoldingIsPartOfTheArithmetic) {
 }
 
 TEST(OneDigest, HoldsInBf16) {
-  const Words bf16 = {"--set", "precision.compute=bf16", "--set", "precision.reduce=bf16",
-                      "--set", "precision.residual=bf16"};
-  const auto with = [&](Words words) {
-    words.insert(words.end(), bf16.begin(), bf16.end());
+  const auto with = [](Words words) {
+    words.insert(words.end(), kBf16.begin(), kBf16.end());
     return words;
   };
   const std::string straight = digest_after(with({"--steps", "20"}));
@@ -110,13 +110,11 @@ TEST(OneDigest, HoldsInBf16) {
   EXPECT_EQ(digest_of_two_starts(with({"--steps", "10"}), with({"--steps", "20"})), straight);
 }
 
-// Bits of AMD's and Intel's processors, with AVX2 and with AVX-512. They are those of one C library as well, whose exp,
-// log, sin and cos in fp64 may have other last digits: glibc 2.36 here.
+// The digests that an AMD EPYC with AVX2 and an Intel Xeon with AVX-512 both gave. They are those of one C library as
+// well, glibc 2.36: another's exp, log, sin and cos in fp64 may have other last digits.
 TEST(OneDigest, OfEveryProcessor) {
   EXPECT_EQ(digest_after({}), "digest 0fe6388d69b3c88844aeff38ffa8a060\n");
-  EXPECT_EQ(digest_after({"--set", "precision.compute=bf16", "--set", "precision.reduce=bf16", "--set",
-                          "precision.residual=bf16"},
-                         {.environment = {{"ONEDNN_MAX_CPU_ISA", "AVX2"}}}),
+  EXPECT_EQ(digest_after(kBf16, {.environment = {{"ONEDNN_MAX_CPU_ISA", "AVX2"}}}),
             "digest 06d824dd9603e46383c0b5ce2790c7e6\n")
       << "without the processor's own bf16 products";
 }
