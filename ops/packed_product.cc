@@ -18,27 +18,52 @@ using namespace packed;
 
 namespace {
 
-// Of a: elements between rows, and along k.
-struct Strides {
-  int64_t row, inner;
+// The compiler takes the pointer for one that it knows nothing of.
+template <typename T> [[gnu::always_inline]] inline T* opaque(T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
+// R rows of a: those of a strip, or rows that each lie along k. Of these every third has a pointer; the compiler would
+// find a sum of row and stride for each, which are more than it has registers for.
+template <bool strip, int R, typename S> class RowsOfA {
+ public:
+  RowsOfA(const S* a, int64_t row_stride) : row_stride_(row_stride) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kPointers; ++i) at_[i] = opaque(a + 3 * i * row_stride);
+  }
+  [[gnu::always_inline]] S element(int row, int l) const {
+    return strip ? at_[0][l * R + row] : at_[row / 3][row % 3 * row_stride_ + l];
+  }
+  [[gnu::always_inline]] void advance(int inner) {
+#pragma GCC unroll 4
+    for (const S*& at : at_) at = opaque(at + (strip ? inner * R : inner));
+    asm("" : "+r"(row_stride_));
+  }
+
+ private:
+  static constexpr int kPointers = strip ? 1 : (R + 2) / 3;
+  const S* at_[kPointers];
+  int64_t row_stride_;
 };
 
 // R rows of a panel of V registers: the sums so far, plus `inner` more products each.
-template <int R, int V, typename S>
-[[gnu::always_inline]] inline void add_products(const S* a, Strides strides, const S* b, int64_t inner,
-                                                Register<S> (&sum)[R][V]) {
-#pragma GCC unroll 4
-  for (int64_t l = 0; l < inner; ++l, a += strides.inner, b += V * kRegisterLanes<S>) {
+template <int inner, bool strip, int R, int V, typename S>
+[[gnu::always_inline]] inline void add_products(RowsOfA<strip, R, S>& a, const S*& b, Register<S> (&sum)[R][V]) {
+#pragma GCC unroll 16
+  for (int l = 0; l < inner; ++l, b += V * kRegisterLanes<S>) {
     Register<S> row[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) row[v] = load_register<S>(b + v * kRegisterLanes<S>);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const Register<S> x = broadcast_register(a[r * strides.row]);
+      const Register<S> x = broadcast_register(a.element(r, l));
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] = fma_register(x, row[v], sum[r][v]);
     }
   }
+  a.advance(inner);
+  b = opaque(b);
 }
 
 // What the strips of one panel have in common: the panel's columns, and a part of k.
@@ -50,16 +75,46 @@ template <typename S> struct Panel {
   S bias[kPanelColumns<S>];
 };
 
-// R rows of the columns of a panel of V registers. `sums` holds them between the parts of k.
-template <int R, int V, typename S, typename C>
-[[gnu::noinline]] void multiply_strip(const Panel<S>& panel, const S* a, Strides strides, S* sums, C* c) {
-  constexpr int kLanes = kRegisterLanes<S>;
-  if (panel.last || std::is_same_v<S, C>)  // what is about to be written comes while the sums are made
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r)
+// What is asked for while a strip's sums are made, a few lines after each kStep products: a processor has a dozen
+// requests under way at most, and what misses the first-level cache then waits.
+template <typename C> struct Asks {
+  const C *to, *beside;  // where the sums go, and what the epilogue reads or writes besides; rows of one stride
+  int64_t stride;
+  Places next_panel, next_a;
+};
+constexpr int kStep = kRegisterBytes == 64 ? 8 : 16;
+
+// The sums so far, plus a panel's part of k.
+template <bool strip, int R, int V, typename S, typename C>
+[[gnu::always_inline]] inline void add_panel(const Panel<S>& panel, const S* a, int64_t row_stride, Asks<C> asks,
+                                             Register<S> (&sum)[R][V]) {
+  RowsOfA<strip, R, S> rows(a, row_stride);
+  const S* b = panel.b;
+  int64_t left = panel.inner;
+  for (; left >= kStep; left -= kStep) {
+    if (left / kStep % 2 == 0) {
 #pragma GCC unroll 4
-      for (int64_t column = 0; column < V * kLanes; column += kCacheLineBytes / static_cast<int64_t>(sizeof(C)))
-        __builtin_prefetch(c + r * panel.c_stride + column, 1);
+      for (int64_t column = 0; column < V * kRegisterLanes<S>; column += kCacheLineBytes / int64_t{sizeof(C)}) {
+        __builtin_prefetch(asks.to + column, 1);
+        ask_for(asks.beside + column);
+      }
+      asks.to += asks.stride, asks.beside += asks.stride;
+    }
+    ask_for(asks.next_panel.at);
+    ask_for(asks.next_panel.at + kCacheLineBytes);
+    asks.next_panel.at = opaque(asks.next_panel.at + asks.next_panel.stride);
+    ask_for(asks.next_a.at);
+    asks.next_a.at = opaque(asks.next_a.at + asks.next_a.stride);
+    add_products<kStep>(rows, b, sum);
+  }
+  for (; left > 0; --left) add_products<1>(rows, b, sum);
+}
+
+// R rows of the columns of a panel of V registers. `sums` holds them between the parts of k.
+template <bool strip, int R, int V, typename S, typename C>
+[[gnu::noinline]] void multiply_rows(const Panel<S>& panel, const S* a, int64_t row_stride, const Asks<C>& asks,
+                                     S* sums, C* c) {
+  constexpr int kLanes = kRegisterLanes<S>;
   Register<S> sum[R][V] = {};
   const auto for_sums = [&](auto f) {
     const int64_t stride = panel.sums_stride;
@@ -69,7 +124,7 @@ template <int R, int V, typename S, typename C>
       for (int v = 0; v < V; ++v) f(sum[r][v], sums + r * stride + v * kLanes);
   };
   if (!panel.first) for_sums([](Register<S>& x, const S* at) { x = load_register<S>(at); });
-  add_products<R, V, S>(a, strides, panel.b, panel.inner, sum);
+  add_panel<strip>(panel, a, row_stride, asks, sum);
   if (!panel.last) return for_sums([](const Register<S>& x, S* at) { store_register(at, x); });
   Register<S> bias[V];
 #pragma GCC unroll 4
@@ -96,8 +151,8 @@ Ahead a_ahead(const Product& p, const T* a, int64_t row, int64_t rows, int64_t k
   const int64_t inner = std::min(kInner, p.k - k);
   constexpr int64_t kBytes = sizeof(T);
   const T* const from = a + row * p.a.row_stride + k * p.a.column_stride;
-  if (p.a.column_stride == 1) return {from, rows, inner * kBytes, p.a.row_stride * kBytes, shares};
-  return {from, inner, rows * kBytes, p.a.column_stride * kBytes, shares};
+  if (p.a.column_stride == 1) return {from, rows, inner * kBytes, p.a.row_stride * kBytes, shares, kCacheLineBytes};
+  return {from, inner, rows * kBytes, p.a.column_stride * kBytes, shares, kCacheLineBytes};
 }
 
 // A tile, part of k by part: its rows of a are packed, if they have to be, then multiplied with one panel after
@@ -177,25 +232,29 @@ template <typename T, typename C> class TileRun {
   // A panel's part of k; the next one is asked for while this one is used.
   const S* panel_at(int64_t column, int64_t columns, int64_t k, int64_t inner) {
     const int64_t shares = tile_count(t_.rows, kMostRows);
+    constexpr int64_t kLine = kPanel * static_cast<int64_t>(sizeof(S));
     if (panels_) {  // the next one lies behind this one; at the end it is whatever does
       const S* const panel = panels_ + column * p_.k + k * line_of<S>(columns);
-      next_panel_ = {panel + kPanel * p_.k, 1, inner * kPanel * static_cast<int64_t>(sizeof(S)), 0, shares};
+      next_panel_ = {panel + kPanel * p_.k, inner, kLine, kLine, shares, kLine};
       return panel;
     }
     pack_part<S>(b_ + k * p_.b.row_stride + column, p_.b.row_stride, inner, columns, packed_panel_);
     const bool more = column + kPanel < t_.column + t_.columns;
     const T* const next =
         more ? b_ + k * p_.b.row_stride + column + kPanel : b_ + (k + inner) * p_.b.row_stride + t_.column;
-    next_panel_ = {next, more ? inner : std::min(kInner, p_.k - k - inner), kPanel * static_cast<int64_t>(sizeof(T)),
-                   p_.b.row_stride * static_cast<int64_t>(sizeof(T)), shares};
+    next_panel_ = {next,   more ? inner : std::min(kInner, p_.k - k - inner),
+                   kLine,  p_.b.row_stride * static_cast<int64_t>(sizeof(T)),
+                   shares, kLine};
     return packed_panel_;
   }
 
-  void multiply(const Panel<S>& panel, int64_t columns, int64_t row, int64_t rows, S* sums, C* c) {
-    const Strides strides = p_.a.column_stride == 1 ? Strides{a_stride_, 1} : Strides{1, rows};
+  void multiply(const Panel<S>& panel, int64_t columns, int64_t row, int64_t rows, const Asks<C>& asks, S* sums, C* c) {
+    const S* const a = a_ + row * a_stride_;
     with_constant<kWidth>(tile_count(columns, kRegisterLanes<S>), [&](auto v) {
       with_constant<kMostRows>(rows, [&](auto r) {
-        multiply_strip<decltype(r)::value, decltype(v)::value>(panel, a_ + row * a_stride_, strides, sums, c);
+        constexpr int R = decltype(r)::value, V = decltype(v)::value;
+        p_.a.column_stride == 1 ? multiply_rows<false, R, V>(panel, a, a_stride_, asks, sums, c)
+                                : multiply_rows<true, R, V>(panel, a, a_stride_, asks, sums, c);
       });
     });
   }
@@ -208,23 +267,14 @@ template <typename T, typename C> class TileRun {
     return static_cast<C*>(matrix) + part.row * p_.c.row_stride + part.column;
   }
 
-  // What the epilogue touches besides the product comes while the sums are made.
-  void ask_for_epilogue(const MatrixTile& part) const {
-    void* const beside = beside_product(p_.epilogue, o_);
-    if (!beside) return;
-    constexpr int64_t kBytes = sizeof(C);
-    Ahead(at(beside, part), part.rows, part.columns * kBytes, p_.c.row_stride * kBytes, 1).ask_share();
-  }
-
   // A panel of whole registers.
   void whole_panel(const Panel<S>& panel, int64_t column, int64_t columns, S* sums) {
     for_strips(t_.rows, [&](int64_t row, int64_t rows) {
       const MatrixTile part = part_of_c(row, column, rows, columns);
-      next_panel_.ask_share();
-      next_a_.ask_share();
-      if (panel.last) ask_for_epilogue(part);
       C* const to = at(product_of(p_.epilogue, o_), part);
-      multiply(panel, columns, row, rows, sums_of(sums, row, to), to);
+      void* const beside = beside_product(p_.epilogue, o_);
+      const Asks<C> asks = asks_of(to, beside ? at(beside, part) : to, p_.c.row_stride);
+      multiply(panel, columns, row, rows, asks, sums_of(sums, row, to), to);
       if (panel.last) finish_product<C>(p_, o_, part);
     });
   }
@@ -239,11 +289,15 @@ template <typename T, typename C> class TileRun {
       C* const to = at(product_of(p_.epilogue, o_), part);
       if (kSumsInC && !panel.first)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * c_stride, columns, whole + r * kPanel);
-      multiply(panel, columns, row, rows, sums_of(sums, row, whole), whole);
+      multiply(panel, columns, row, rows, asks_of(whole, whole, kPanel), sums_of(sums, row, whole), whole);
       if (kSumsInC || panel.last)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * kPanel, columns, to + r * c_stride);
       if (panel.last) finish_product<C>(p_, o_, part);
     });
+  }
+
+  Asks<C> asks_of(const C* to, const C* beside, int64_t stride) {
+    return {to, beside, stride, next_panel_.take_share(), next_a_.take_share()};
   }
 
   static S* sums_of(S* sums, int64_t row, C* c) {
