@@ -14,6 +14,9 @@ inline constexpr int64_t kCacheLineBytes = 64;
 // Asks for the line at p, for the second-level cache. By assembly: gcc takes a function that does nothing but
 // __builtin_prefetch for one without effect, and leaves its calls out.
 inline void ask_for(const void* p) { asm volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(p))); }
+inline void ask_for(const void* p, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += kCacheLineBytes) ask_for(static_cast<const std::byte*>(p) + at);
+}
 
 // Places to ask for, one after another.
 struct Places {

@@ -132,8 +132,7 @@ template <typename T> struct Head {
 
 // Asks for row i of what is computed next: a head's rows lie far apart, where the hardware does not look ahead.
 template <typename T> void prefetch_row(const Sizes& z, const T* rows, int64_t stride, int64_t i) {
-  const char* row = reinterpret_cast<const char*>(rows + i * stride);
-  for (int64_t byte = 0; byte < z.depth * static_cast<int64_t>(sizeof(T)); byte += kCacheLineBytes) ask_for(row + byte);
+  ask_for(rows + i * stride, z.depth * static_cast<int64_t>(sizeof(T)));
 }
 template <typename T> void prefetch_row(const Sizes& z, const Head<T>& head, int64_t i) {
   for (const T* rows : {head.q, head.k, head.v}) prefetch_row(z, rows, head.stride, i);

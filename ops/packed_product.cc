@@ -75,10 +75,10 @@ template <typename S> struct Panel {
   S bias[kPanelColumns<S>];
 };
 
-// What is asked for while a strip's sums are made, a few lines after each kStep products: a processor has a dozen
-// requests under way at most, and what misses the first-level cache then waits.
+// What is asked for while a strip's sums are made, a few lines after each kStep products: a core has only so many
+// requests under way, and what misses the first-level cache meanwhile waits for one of them to end.
 template <typename C> struct Asks {
-  const C *to, *beside;  // where the sums go, and what the epilogue reads or writes besides; rows of one stride
+  const C *to, *beside;  // where sums go, and what the epilogue reads or writes besides, else `to`; rows of one stride
   int64_t stride;
   Places next_panel, next_a;
 };

@@ -84,14 +84,10 @@ void TiledProduct::run_library_tile(const MatrixTile& t, const ProductOperands& 
       static_cast<std::byte*>(product_of(p.epilogue, o)) + offset_of(p.c, t.row, t.column), scratch);
   if (p.epilogue == Epilogue::kNone) return;
   // Row by row: what is read beside the next one, which was not needed so far, comes meanwhile.
-  const auto ask_for_row = [&](int64_t row) {
-    const std::byte* const line = from(o.aside, offset_of(p.c, row, t.column));
-    for (int64_t at = 0; at < t.columns * static_cast<int64_t>(size_of(p.c.dtype)); at += kCacheLineBytes)
-      ask_for(line + at);
-  };
   visit_real(p.c.dtype, [&]<typename C>(C) {
     for (int64_t row = t.row; row < t.row + t.rows; ++row) {
-      if (p.epilogue == Epilogue::kGeluGrad) ask_for_row(row + 1);
+      if (p.epilogue == Epilogue::kGeluGrad)
+        ask_for(from(o.aside, offset_of(p.c, row + 1, t.column)), t.columns * int64_t{sizeof(C)});
       finish_product<C>(p, o, {row, t.column, 1, t.columns});
     }
   });

@@ -27,7 +27,8 @@ std::set<int64_t> lines_asked_for(const Case& c, int64_t places) {
   return lines;
 }
 
-// The shapes of a product: a tile's next rows along k, those of a weight gradient, a packed panel, one in b.
+// As a product asks with AVX-512, 32 places of a share: a tile's next rows along k, those of a weight gradient, a
+// packed panel, one in b.
 TEST(Ahead, SharesCoverEveryLine) {
   for (const Case& c : {Case{128, 1024, 4096, 88, 64},
                         {128, 1024, 1024, 264, 64},
