@@ -153,7 +153,8 @@ class Launcher {
       const End end = run_once();
       const Traces after = Traces::of(command_.run_directory());
       const bool began = after.log != before.log;
-      if (stopping_ || !heals(end.code, began)) return end.code;
+      if (stopping_) return stop_code(end, began);
+      if (!heals(end.code, began)) return end.code;
       if (restart == max_restarts_) {
         if (max_restarts_ > 0)
           say("the job ended with code " + words_for(end) + " after " + std::to_string(restart) +
@@ -189,14 +190,16 @@ class Launcher {
       if (number == 0 && ending) kill(-job_, SIGKILL);
       if (number == 0 && stopping_ && !ending) kill(job_, SIGUSR1);
     }
-    if (WIFEXITED(status)) return {.code = code_of(WEXITSTATUS(status))};
-    return {.code = code_of(kSignalled + WTERMSIG(status)), .killed = true};
+    if (WIFEXITED(status)) return {.code = WEXITSTATUS(status)};
+    return {.code = kSignalled + WTERMSIG(status), .killed = true};
   }
 
-  // A rank that has not begun to train does not hear SIGUSR1 yet and dies of it: it had nothing to save.
-  int code_of(int code) const {
+  // That of a job which was to stop. A rank that has not begun to train does not hear SIGUSR1 yet and dies of it, and
+  // mpirun may crash as it ends what dies while it connects: there was nothing to save.
+  int stop_code(const End& end, bool began) const {
     if (urgent_ >= 2) return kSignalled + last_signal_;
-    return stopping_ && code == kSignalled + SIGUSR1 ? kDone : code;
+    const bool before_it_began = end.code == kSignalled + SIGUSR1 || (end.killed && !began);
+    return before_it_began ? kDone : end.code;
   }
 
   void on_signal(int number) {

@@ -55,11 +55,15 @@ void kill_rank(const Started& launch, size_t rank) {
   kill(ranks[rank], SIGKILL);
 }
 
+std::string write_program(const TestFolder& folder, const std::string& name, const std::string& text) {
+  folder.write(name, "#!/bin/bash\n" + text + "\n");
+  std::filesystem::permissions(folder / name, std::filesystem::perms::owner_all);
+  return folder / name;
+}
+
 // A program that stands in front of the real one.
 std::string script(const TestFolder& folder, const std::string& before) {
-  folder.write("program", "#!/bin/bash\n" + before + "\nexec " SHARDIT_PROGRAM " \"$@\"\n");
-  std::filesystem::permissions(folder / "program", std::filesystem::perms::owner_all);
-  return folder / "program";
+  return write_program(folder, "program", before + "\nexec " SHARDIT_PROGRAM " \"$@\"");
 }
 
 TEST(Launch, RestartsAfterALostRankAndEndsWithTheWeightsOfAnUndisturbedRun) {
@@ -223,6 +227,26 @@ TEST(Launch, ASignalWhileTheJobStartsEndsItToo) {
     launch.send(SIGTERM);
     const Ran ran = launch.wait();
     EXPECT_EQ(ran.code, 0) << "after " << ms << " ms: " << ran.out << ran.err;
+  }
+}
+
+// As Open MPI's does, seldom, when ranks die while they connect.
+TEST(Launch, WhereMpirunCrashesWhileItStopsAJobThatHadBegunItIsAFailure) {
+  for (const bool begins : {false, true}) {
+    const TestFolder folder;
+    const Job job{.run = folder / "run"};
+    Words words = job.words();
+    const std::string log = job.run + "/metrics.jsonl", ready = folder / "ready";
+    *std::find(words.begin(), words.end(), "mpirun") =
+        write_program(folder, "mpirun",
+                      "ulimit -c 0\ntrap 'kill -SEGV $$' USR1\n" +
+                          (begins ? "mkdir -p '" + job.run + "'; echo >'" + log + "'\n" : std::string()) + "echo >'" +
+                          ready + "'\nwhile true; do sleep 0.02; done");
+    Started launch(words, job.surroundings());
+    while (launch.running() && !exists(ready)) std::this_thread::sleep_for(milliseconds(1));
+    launch.send(SIGTERM);
+    const Ran ran = launch.wait();
+    EXPECT_EQ(ran.code, begins ? 128 + SIGSEGV : 0) << ran.err;
   }
 }
 
