@@ -40,8 +40,6 @@ void add_cpu(const KernelArgs& k) {
     add_broadcast(k);
 }
 
-using sum_leading_order::kRows;
-
 int64_t sum_workspace(const NodeTypes& n) { return sum_leading_order::workspace(n.in[0], n.out[0].shape.numel()); }
 
 void sum_leading_cpu(const KernelArgs& k) {
@@ -49,10 +47,11 @@ void sum_leading_cpu(const KernelArgs& k) {
     using X = decltype(tx);
     using Y = decltype(ty);
     using S = Accum<X>;
-    const int64_t inner = k.out[0].numel(), rows = k.in[0].numel() / inner, blocks = tile_count(rows, kRows);
+    const int64_t inner = k.out[0].numel(), rows = k.in[0].numel() / inner,
+                  of_block = sum_leading_order::rows_of_block(rows), blocks = tile_count(rows, of_block);
     S* partial = reinterpret_cast<S*>(k.workspace);
     k.pool->run(blocks, [&](int64_t b, int) {
-      const Tile tile = tile_at(rows, kRows, b);
+      const Tile tile = tile_at(rows, of_block, b);
       S* sum = partial + b * inner;
       std::fill(sum, sum + inner, S(0));
       for (int64_t r = tile.begin; r < tile.end; ++r) {

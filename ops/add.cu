@@ -10,15 +10,15 @@ struct Sum {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
 
-using sum_leading_order::kRows;
 constexpr int kThreads = 64;
 
 // sums[block][column] = the sum over the block's rows. A thread has one column pack.
 template <int V, typename X, typename Y>
-__global__ void __launch_bounds__(kThreads) sum_rows(const X* x, Y* sums, int64_t rows, int64_t columns) {
+__global__ void __launch_bounds__(kThreads)
+    sum_rows(const X* x, Y* sums, int64_t rows, int64_t rows_of_block, int64_t columns) {
   const int64_t pack = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (pack >= columns / V) return;
-  const int64_t first = blockIdx.y * kRows, end = first + kRows < rows ? first + kRows : rows;
+  const int64_t first = blockIdx.y * rows_of_block, end = first + rows_of_block < rows ? first + rows_of_block : rows;
   float sum[V] = {};
 #pragma unroll 16
   for (int64_t r = first; r < end; ++r) {
@@ -26,9 +26,7 @@ __global__ void __launch_bounds__(kThreads) sum_rows(const X* x, Y* sums, int64_
 #pragma unroll
     for (int j = 0; j < V; ++j) sum[j] += row[j];
   }
-  Y* to = sums + int64_t{blockIdx.y} * columns + pack * V;
-#pragma unroll
-  for (int j = 0; j < V; ++j) to[j] = Y(sum[j]);
+  device::store<V>(sums + int64_t{blockIdx.y} * columns, pack, sum);
 }
 
 // y[column] = the partial sums in their order. A block has 32 columns: all its threads fetch, a stage ahead, what one
@@ -81,23 +79,21 @@ void add_cuda(const KernelArgs& k, void* stream) {
 }
 
 void sum_leading_cuda(const KernelArgs& k, void* stream) {
-  const int64_t columns = k.out[0].numel(), rows = k.in[0].numel() / columns, blocks = device::blocks_for(rows, kRows);
-  CHECK_LE(blocks, 65535) << "sum_leading: a sum over " << rows << " rows";
-  const auto sum_rows_to = [&]<typename Y>(Y* sums) {
-    device::visit(k.in[0].dtype(), [&]<typename X>(X) {
-      device::visit_pack<X>({columns}, {k.in[0].data}, [&](auto v) {
-        launch(sum_rows<v, X, Y>,
-               dim3(static_cast<unsigned>(device::blocks_for(columns / v, kThreads)), static_cast<unsigned>(blocks)),
-               kThreads, 0, stream, k.in[0].as<X>(), sums, rows, columns);
-      });
-    });
+  const int64_t columns = k.out[0].numel(), rows = k.in[0].numel() / columns,
+                of_block = sum_leading_order::rows_of_block(rows), blocks = device::blocks_for(rows, of_block);
+  const auto sum_rows_to = [&]<typename X, typename Y>(auto v, const X* x, Y* sums) {
+    launch(sum_rows<v, X, Y>,
+           dim3(static_cast<unsigned>(device::blocks_for(columns / v, kThreads)), static_cast<unsigned>(blocks)),
+           kThreads, 0, stream, x, sums, rows, of_block, columns);
   };
-  auto* partial = reinterpret_cast<float*>(k.workspace);
-  if (blocks > 1) sum_rows_to(partial);
-  device::visit(k.out[0].dtype(), [&]<typename Y>(Y) {
-    if (blocks == 1) return sum_rows_to(k.out[0].as<Y>());
+  device::visit(k.in[0].dtype(), k.out[0].dtype(), [&]<typename X, typename Y>(X, Y) {
+    const X* x = k.in[0].as<X>();
+    Y* y = k.out[0].as<Y>();
+    if (blocks == 1) return device::visit_pack<X, Y>({columns}, {x, y}, [&](auto v) { sum_rows_to(v, x, y); });
+    auto* partial = reinterpret_cast<float*>(k.workspace);
+    device::visit_pack<X>({columns}, {x}, [&](auto v) { sum_rows_to(v, x, partial); });
     launch(sum_blocks<Y>, static_cast<unsigned>(device::blocks_for(columns, kColumns)), kColumns * kFetchers, 0, stream,
-           partial, k.out[0].as<Y>(), blocks, columns);
+           partial, y, blocks, columns);
   });
 }
 

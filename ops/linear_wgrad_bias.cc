@@ -14,17 +14,16 @@ DEVICE_PREPARE(linear_wgrad_cuda_prepare);
 
 namespace {
 
-using sum_leading_order::kRows;
-
 // The sums of kVectors vectors of columns, the last one of `lanes` lanes. dy: the first row's.
 template <int kVectors, typename D, typename DB>
 void sum_vectors(const D* dy, int64_t rows, int64_t stride, int64_t lanes, DB* db) {
   using S = Accum<D>;
   constexpr int64_t kStep = kVectorLanes<S>;
+  const int64_t of_block = sum_leading_order::rows_of_block(rows);
   Vector<S> total[kVectors] = {};
-  for (int64_t first = 0; first < rows; first += kRows) {
+  for (int64_t first = 0; first < rows; first += of_block) {
     Vector<S> sum[kVectors] = {};
-    for (int64_t r = first; r < std::min(first + kRows, rows); ++r)
+    for (int64_t r = first; r < std::min(first + of_block, rows); ++r)
       for (int v = 0; v < kVectors; ++v) sum[v] += load_lanes<S>(dy + r * stride + v * kStep, lanes);
     for (int v = 0; v < kVectors; ++v) total[v] = first == 0 ? sum[v] : total[v] + sum[v];
   }
