@@ -6,6 +6,8 @@
 // lies in shared memory, and A may, without swizzle: in matrices of 8 x 8 bf16, 128 contiguous bytes each, at distances
 // that a descriptor gives.
 //
+// Copies of whole pieces (copy_bulk) also run behind it, and end a phase of a barrier when their bytes have come.
+//
 // Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products().
 // Until the wait returns nobody touches the sums, registers of A, or what lies in shared memory. What ordinary stores
 // and copy_async have written to shared memory is seen by products after publish_to_products() in the writing threads
@@ -103,7 +105,15 @@ SHARDIT_PTX void end_product_group() { asm volatile("wgmma.commit_group.sync.ali
 template <int kPending> SHARDIT_PTX void wait_for_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
+// Also a barrier's beginning to the copy engine.
 SHARDIT_PTX void publish_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// The reverse of load_matrices, to shared memory.
+SHARDIT_PTX void store_matrices(const uint32_t (&r)[4], void* row) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(row)), "r"(r[0]),
+               "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+}
 
 // Registers a thread of this warpgroup has from here on, a multiple of 8: fewer than before, or more, of those that the
 // block's other warpgroups have given back. All its warps call it, where the kernel splits by warpgroup.
@@ -120,6 +130,21 @@ SHARDIT_PTX void begin_barrier(Barrier& barrier, uint32_t count) {
 }
 SHARDIT_PTX void arrive(Barrier& barrier) {
   asm volatile("{ .reg .b64 state; mbarrier.arrive.shared::cta.b64 state, [%0]; }" ::"r"(shared_address(&barrier))
+               : "memory");
+}
+// An arrival; the phase needs this many bytes of copy_bulk besides.
+SHARDIT_PTX void arrive_expecting(Barrier& barrier, uint32_t bytes) {
+  asm volatile(
+      "{ .reg .b64 state; mbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1; }" ::"r"(shared_address(&barrier)),
+      "r"(bytes)
+      : "memory");
+}
+// Begins to copy multiples of 16 bytes from global to shared memory, by the copy engine: one thread calls it. Products
+// see what has come without publish_to_products().
+SHARDIT_PTX void copy_bulk(void* to, const void* from, uint32_t bytes, Barrier& arrives_at) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   shared_address(to)),
+               "l"(from), "r"(bytes), "r"(shared_address(&arrives_at))
                : "memory");
 }
 // Until phase `phase` (counted from 0, the barrier's first) has ended. REQUIRES: the phase after it has not.
@@ -212,6 +237,31 @@ struct BarrierState {
 };
 inline BarrierState state_of(const Barrier& barrier) { return std::bit_cast<BarrierState>(barrier.word); }
 
+// What a phase of a barrier still needs when all threads have arrived. Its copies are done as late as they may be, when
+// a thread waits.
+struct Expected {
+  uint32_t bytes = 0;
+  struct Copy {
+    void* to;
+    const void* from;
+    uint32_t bytes;
+  };
+  std::vector<Copy> copies;
+};
+inline Expected& expected_by(const Barrier& barrier) {
+  static thread_local std::unordered_map<const Barrier*, Expected> expected;
+  return expected[&barrier];
+}
+inline void receive(Expected& expected) {
+  uint32_t bytes = 0;
+  for (const Expected::Copy& copy : expected.copies) bytes += copy.bytes;
+  if (bytes != expected.bytes)
+    throw simt::Error("copies of " + std::to_string(bytes) + " bytes arrive at a barrier that expects " +
+                      std::to_string(expected.bytes));
+  for (const Expected::Copy& copy : expected.copies) std::memcpy(copy.to, copy.from, copy.bytes);
+  expected = {};
+}
+
 }  // namespace twin
 
 SHARDIT_PTX SharedOperand shared_operand(const void* first, uint32_t along, uint32_t across) {
@@ -244,16 +294,47 @@ template <int> SHARDIT_PTX void grow_registers_to() {}
 SHARDIT_PTX void begin_barrier(Barrier& barrier, uint32_t count) {
   barrier.word =
       std::bit_cast<uint64_t>(twin::BarrierState{static_cast<uint16_t>(count), static_cast<uint16_t>(count), 0});
+  twin::expected_by(barrier) = {};
 }
 SHARDIT_PTX void arrive(Barrier& barrier) {
   auto state = twin::state_of(barrier);
-  if (--state.missing == 0) state.missing = state.count, ++state.ended;
+  if (state.missing == 0) throw simt::Error("a thread arrives at a barrier whose phase waits for copies alone");
+  if (--state.missing == 0 && twin::expected_by(barrier).bytes == 0) state.missing = state.count, ++state.ended;
   barrier.word = std::bit_cast<uint64_t>(state);
 }
+SHARDIT_PTX void arrive_expecting(Barrier& barrier, uint32_t bytes) {
+  twin::expected_by(barrier).bytes += bytes;
+  arrive(barrier);
+}
+SHARDIT_PTX void copy_bulk(void* to, const void* from, uint32_t bytes, Barrier& arrives_at) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | bytes) % 16 != 0)
+    throw simt::Error("a copy of the copy engine is not of aligned pieces of 16 bytes");
+  twin::shared_offset(to);
+  twin::expected_by(arrives_at).copies.push_back({to, from, bytes});
+}
 SHARDIT_PTX void wait(Barrier& barrier, int phase, simt::Where where = simt::Where::current()) {
-  const auto ended = [&] { return twin::state_of(barrier).ended; };
+  const auto ended = [&] {
+    auto state = twin::state_of(barrier);
+    if (state.missing == 0) {
+      twin::receive(twin::expected_by(barrier));
+      state.missing = state.count, ++state.ended;
+      barrier.word = std::bit_cast<uint64_t>(state);
+    }
+    return state.ended;
+  };
   simt::wait_until([&] { return ended() > static_cast<uint32_t>(phase); }, where);
   if (ended() > static_cast<uint32_t>(phase) + 1) throw simt::Error("a barrier's next phase ended before this wait");
+}
+SHARDIT_PTX void store_matrices(const uint32_t (&r)[4], void* row) {
+  const auto address = reinterpret_cast<uintptr_t>(row);
+  twin::shared_offset(row);
+  const auto rows =
+      simt::exchange(simt::Words<2>{static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)});
+  for (unsigned k = 0; k < 4; ++k) {
+    const auto& words = rows[8 * k + simt::lane_id() / 4];
+    std::memcpy(reinterpret_cast<char*>(words[0] | uint64_t{words[1]} << 32) + simt::lane_id() % 4 * 4, &r[k],
+                sizeof r[k]);
+  }
 }
 
 #endif

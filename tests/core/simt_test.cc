@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <numeric>
 #include <set>
 
@@ -253,6 +254,62 @@ TEST(PtxBarrier, AWaitInVainIsToldWithItsPlace) {
     ptx::wait(*barrier, 0);
   };
   expect_mentions(error_of(64, nobody_arrives, sizeof(ptx::Barrier)), {"in vain", "64 at the wait simt_test.cc:"});
+}
+
+// Two copies of 128 bytes that arrive at a barrier which expects `bytes`; what each of 64 threads finds after its wait.
+struct CopyMemory {
+  alignas(16) uint32_t numbers[64];
+  ptx::Barrier arrived;
+};
+void copy_to_all(const uint32_t* from, uint32_t bytes, uint32_t* found) {
+  SHARDIT_DYNAMIC_SHARED(CopyMemory, memory);
+  if (threadIdx.x == 0) ptx::begin_barrier(memory->arrived, 1);
+  __syncthreads();
+  if (threadIdx.x == 40) {
+    ptx::arrive_expecting(memory->arrived, bytes);
+    for (int half : {1, 0}) ptx::copy_bulk(memory->numbers + 32 * half, from + 32 * half, 128, memory->arrived);
+  }
+  ptx::wait(memory->arrived, 0);
+  found[threadIdx.x] = memory->numbers[threadIdx.x];
+}
+
+TEST(PtxBarrier, APhaseNeedsTheBytesThatItExpects) {
+  alignas(16) uint32_t from[64];
+  std::iota(from, from + 64, 7u);
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    const simt::Order order(seed);
+    std::vector<uint32_t> found(64);
+    simt::run(1, 64, sizeof(CopyMemory), [&] { copy_to_all(from, 256, found.data()); });
+    EXPECT_EQ(found, std::vector<uint32_t>(from, from + 64));
+  }
+  std::vector<uint32_t> found(64);
+  const auto error = [&](const uint32_t* first, uint32_t bytes) {
+    return error_of(
+        64, [&] { copy_to_all(first, bytes, found.data()); }, sizeof(CopyMemory));
+  };
+  expect_mentions(error(from, 384), {"copies of 256 bytes", "expects 384"});
+  expect_mentions(error(from + 1, 256), {"not of aligned pieces of 16 bytes"});
+}
+
+// Register k of lane l, to row l / 4 of matrix k and back.
+TEST(Ptx, MatricesAreStoredAsTheyAreLoaded) {
+  const auto there_and_back = [](uint32_t* stored, uint32_t* loaded) {
+    SHARDIT_DYNAMIC_SHARED(ptx::Chunk, rows);
+    uint32_t there[4], back[4];
+    for (uint32_t k = 0; k < 4; ++k) there[k] = 100 * k + threadIdx.x;
+    ptx::store_matrices(there, rows + threadIdx.x);
+    __syncwarp();
+    ptx::load_matrices(back, rows + threadIdx.x);
+    std::memcpy(loaded + 4 * threadIdx.x, back, sizeof back);
+    std::memcpy(stored + 4 * threadIdx.x, rows + threadIdx.x, sizeof(ptx::Chunk));
+  };
+  std::vector<uint32_t> stored(128), loaded(128);
+  simt::run(1, 32, 32 * sizeof(ptx::Chunk), [&] { there_and_back(stored.data(), loaded.data()); });
+  for (uint32_t lane = 0; lane < 32; ++lane)
+    for (uint32_t k = 0; k < 4; ++k) {
+      EXPECT_EQ(loaded[4 * lane + k], 100 * k + lane);
+      EXPECT_EQ(stored[4 * lane + k], 100 * (lane / 8) + lane % 8 * 4 + k);  // row `lane` of all matrices
+    }
 }
 
 // 64 x 16 times 16 x 64 of small integers, whose sums are exact.
