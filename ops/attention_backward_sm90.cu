@@ -4,13 +4,14 @@
 // There are as many blocks as multiprocessors, each with a run of items, and the warpgroups of a block have roles,
 // which hand tiles over by barriers in shared memory:
 //
-//   copies      keys and values of a pass, tiles of q + q_t and of dout, ahead of the others
+//   copies      keys and values of a pass, tiles of q + q_t and of dout (by the copy engine), ahead of the others
 //   keys (two)  64 keys each: p^T and dl^T of a tile from k q^T and v dout^T; sums dv += p^T dout and dk += dl^T q in
 //               registers; dl, rounded, goes to shared memory
 //   queries     dq += dl k, and dl's sums for dbias
 //
 // lse and delta come into the products: q + q_t has columns - lse sqrt(D) beside its depth, dout - delta, and keys and
-// values ones against them, so that p = exp2(s scale) and dl = p dp. Three bf16 columns hold one number.
+// values ones against them, so that p = exp2(s scale) and dl = p dp. Three bf16 columns hold one number. Such tiles are
+// made beforehand (attention_prepare_sm90.cu), since they pass by once for each 128 keys.
 //
 // Sums of dq go on from pass to pass in the workspace, where each thread adds to what is its own: no sum depends on an
 // order that the kernel's source does not give. Every other pass takes the queries backwards, so that it begins with
@@ -67,9 +68,9 @@ template <int D, int W> __device__ __forceinline__ void sum_by_keys(const Run<D,
       dp.clear();
       memory.tiles.wait_for(filling);
       ptx::begin_products(s.c[0], dp.c[0]);
-      multiply_rows(s, memory.key[pass % 2], first, memory.query[stage]);
+      multiply_rows(s, memory.key[pass % kKeyStages], first, memory.query[stage]);
       ptx::end_product_group();
-      multiply_rows(dp, memory.value, first, memory.dout[stage]);
+      multiply_rows(dp, memory.value[pass % kValueStages<W>], first, memory.dout[stage]);
       ptx::end_product_group();
       ptx::wait_for_products<1>();
       if (nth > 0) memory.tiles.read(filling - 1, lane);
@@ -107,7 +108,8 @@ template <int D, int W> __device__ __forceinline__ void sum_by_keys(const Run<D,
 
 // ---- queries -------------------------------------------------------------------------------------------------------
 
-// What a thread has of dq of an item's tiles in the workspace: a sum over passes, each of which has a part.
+// What a thread has of dq of an item's tiles in the block's place in the workspace: a sum over passes, each of which
+// has a part.
 template <int D> struct DqSums {
   ptx::Four* of_thread;
   __device__ ptx::Four* at(int query, int n) const {
@@ -156,13 +158,13 @@ template <int D, int W> __device__ void store_time(const Run<D, W>& run, int pas
 template <int D, int W> __device__ __forceinline__ void sum_by_queries(const Run<D, W>& run) {
   auto& memory = run.memory;
   const int lane = run.lane, warp = run.warp;
+  const DqSums<D> sums{reinterpret_cast<ptx::Four*>(run.w.dq + int64_t{blockIdx.x} * run.kTokens * D) + run.thread};
   memory.diagonals[warp].clear(lane);
   int filling = 0;
   SHARDIT_KEEP_LOOP
   for (int pass = 0; pass < run.passes(); ++pass) {
     const int of_item = pass % run.kPasses;
     const bool first = of_item == 0, last = of_item + 1 == run.kPasses;
-    const DqSums<D> sums{reinterpret_cast<ptx::Four*>(run.w.dq + run.index(pass) * run.kTokens * D) + run.thread};
     memory.sums.wait_for_place(pass);
     memory.dtable[warp].clear(lane);
     for (int i = lane; i < D; i += 32) memory.dtime[warp][i] = 0;
@@ -178,10 +180,11 @@ template <int D, int W> __device__ __forceinline__ void sum_by_queries(const Run
         dq.clear();
       memory.logits.wait_for(filling);
       ptx::begin_products(dq.c[0]);
-      multiply_columns(dq, dl, memory.key[pass % 2]);
+      multiply_columns(dq, dl, memory.key[pass % kKeyStages]);
       ptx::end_product_group();
       typename DiagonalMemory<W, kQueries / 8>::Sums differences;
-      differences.gather_pairs([&](int a, int n) { return dl.pairs[kRows / 8 * warp + a][n][lane]; });
+      differences.gather_pairs(
+          [&](uint32_t(&pairs)[4], int a, int n) { dl.load(pairs, kRows / 8 * warp + a, n, lane); });
       memory.diagonals[warp].add_to(memory.dtable[warp], query / W, differences, lane);
       ptx::wait_for_products<0>();
       memory.logits.read(filling, lane);
@@ -228,7 +231,11 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
   const int group = __shfl_sync(0xffffffffu, thread / kGroupThreads, 0);  // one number to the compiler, too
   if (group == 0) {
     ptx::shrink_registers_to<kCopyRegisters>();
-    copy_tiles(run);
+    const int warp = __shfl_sync(0xffffffffu, run.warp, 0);
+    if (warp < kKeyCopyWarps)
+      copy_keys(run, in_group);
+    else if (warp == kKeyCopyWarps && run.lane == 0)
+      copy_tiles(run);
   } else if (group <= kKeyGroups) {
     ptx::grow_registers_to<kKeyRegisters>();
     sum_by_keys(run, (group - 1) * kGroupRows);
@@ -241,7 +248,7 @@ __global__ void __launch_bounds__(kGradientThreads, 1)
 }  // namespace
 
 void warpgroup_gradient(const Sizes& z, const Backward& a, void* stream) {
-  const int blocks = std::min(z.heads * z.images, multiprocessors());
+  const int blocks = std::min(static_cast<int>(Workspace::runs(z)), multiprocessors());
   visit_tensor_shapes(z, [&]<int D, int W>() {
     launch(attention_warpgroup_gradient<D, W>, dim3(blocks), dim3(kGradientThreads), sizeof(GradientMemory<D, W>),
            stream, tensor_sizes(z), a, Workspace(z, a.workspace));

@@ -6,6 +6,7 @@
 // order that the shape fixes; docs/attention.md has floors and tiles.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -60,15 +61,16 @@ struct Workspace {
   static constexpr int kBlockRows = 128;  // queries, or keys, of a block on tensor cores: a few whole rows of the image
 
   // Tensor cores.
-  BF16* query;        // (B, N, C): q + q_t
+  BF16* query;        // (B, N, C): q + q_t; or see below
   float* statistics;  // (B, H, N, 2): lse log2(e) and delta of a query
   float* bias;        // (B, H, blocks, rows, 2w - 1): a block's sums of dl, by difference of image rows and columns
   float* time;        // (B, H, blocks, 2, D): a block's sums of dq / scale and of dout; or see below
-  // Warpgroups, in place of statistics and time.
-  static constexpr int kPartRows = 16;
-  BF16* columns;  // (B, H, N, 2, 8): what products add to those of q and of dout
-  float* dout;    // (B, H, N / kPartRows, D): sums of dout
-  float* dq;      // (B, H, N D), in an order of its own: sums of dq / scale over the keys so far
+  // Warpgroups, in place of query, statistics and time.
+  static constexpr int kPartRows = 16, kTileRows = 64;
+  BF16* tiles;  // (B, H, N / kTileRows, 2, D / 8 + 1, kTileRows, 8): q + q_t and dout as their tiles stand in shared
+                // memory, with the columns that products add
+  float* dout;  // (B, H, N / kPartRows, D): sums of dout
+  float* dq;    // (runs, N D), in an order of its own: sums of dq / scale over the keys so far
   // Plain.
   float* delta;  // (B, H, N)
   float* sums;   // (B, H, N): of dl over the queries of a key
@@ -79,19 +81,31 @@ struct Workspace {
     const bool tensor = on_tensor_cores(z);
     const int64_t heads = int64_t{z.images} * z.heads, rows = heads * z.tokens;
     const int64_t blocks = tensor ? heads * (z.tokens / kBlockRows) : 0;
-    query = take<BF16>(begin, tensor ? rows * z.depth : 0);
+    query = tiles = take<BF16>(begin, tensor ? 2 * rows * (z.depth + 8) : 0);
     statistics = take<float>(begin, tensor ? 2 * rows : 0);
     bias = take<float>(begin, blocks * bias_rows(z.window) * (2 * z.window - 1));
     time = take<float>(begin, blocks * 2 * z.depth);
-    columns = take<BF16>(begin, tensor ? rows * 16 : 0);
     dout = take<float>(begin, tensor ? rows / kPartRows * z.depth : 0);
-    dq = take<float>(begin, tensor ? rows * z.depth : 0);
+    dq = take<float>(begin, tensor ? runs(z) * z.tokens * z.depth : 0);
     delta = take<float>(begin, tensor ? 0 : rows);
     sums = take<float>(begin, tensor ? 0 : rows);
   }
 
+  // A tile's place among `tiles`, of q + q_t; that of dout follows it. `head`: of all heads of all images.
+  static constexpr int64_t tile_numbers(int depth) { return int64_t{kTileRows} * (depth + 8); }
+  SHARDIT_HOST_DEVICE static int64_t tile(int64_t head, int row, int tokens, int depth) {
+    return 2 * (head * (tokens / kTileRows) + row / kTileRows) * tile_numbers(depth);
+  }
+
   // Differences of image rows, from a block's first query and the last key to its last query and the first key.
   SHARDIT_HOST_DEVICE static constexpr int bias_rows(int window) { return window + kBlockRows / window - 1; }
+
+  // Heads of images at work at a time, one for each multiprocessor. A place of sums is used again for the next, so that
+  // it stays in the second-level cache.
+  static int64_t runs(const Sizes& z) {
+    constexpr int64_t kMultiprocessors = 132;  // of the largest Hopper
+    return std::min(int64_t{z.images} * z.heads, kMultiprocessors);
+  }
 
  private:
   template <typename T> T* take(std::byte* begin, int64_t count) {

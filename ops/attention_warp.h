@@ -199,17 +199,23 @@ template <int W, int kTiles, int kBlocks = 2> struct Relative {
       of[row(a, n)][unit(a, n)][i % 2] += c.c[m][n][i];
     }
   }
-  // The same of rounded numbers: pair(a, n) is the thread's two of row unit a and column unit n.
-  template <typename F> __device__ void gather_pairs(F&& pair) {
+  // The same of rounded numbers: load(pairs, a, n) gets the thread's two of row unit a and column unit n, and of the
+  // next three.
+  template <typename F> __device__ void gather_pairs(F&& load) {
+    static_assert(kTiles % 4 == 0);
     SHARDIT_UNROLL
     for (auto& y : of) SHARDIT_UNROLL
     for (auto& u : y) u[0] = u[1] = 0;
     SHARDIT_UNROLL
     for (int a = 0; a < 2 * kBlocks; ++a) SHARDIT_UNROLL
-    for (int n = 0; n < kTiles; ++n) {
-      const uint32_t both = pair(a, n);
-      of[row(a, n)][unit(a, n)][0] += ptx::low_of(both);
-      of[row(a, n)][unit(a, n)][1] += ptx::high_of(both);
+    for (int n = 0; n < kTiles; n += 4) {
+      uint32_t pairs[4];
+      load(pairs, a, n);
+      SHARDIT_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        of[row(a, n + i)][unit(a, n + i)][0] += ptx::low_of(pairs[i]);
+        of[row(a, n + i)][unit(a, n + i)][1] += ptx::high_of(pairs[i]);
+      }
     }
   }
 };

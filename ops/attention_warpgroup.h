@@ -2,9 +2,9 @@
 //
 // A tile stands in columns of 16-byte chunks: chunk c of row r at c kColumnBytes + 16 r. So eight rows of a chunk are
 // one 8 x 8 matrix of core/ptx_warpgroup.h, whether the product runs along the tile's columns or along its rows, and
-// addresses are linear in both. kColumnBytes is 16 more than the rows need: the chunks of a row meet different banks
-// when it is written. Products along the columns take 16 of them, an even number of chunks: those that the depth does
-// not fill hold zeros, or numbers that a product adds besides (attention_backward_sm90.cu).
+// addresses are linear in both. Where threads write a tile by rows, a column has 16 bytes more than its rows need, so
+// that the chunks of a row meet different banks. Products along the columns take 16 of them, an even number of chunks:
+// those that the depth does not fill hold zeros, or numbers that a product adds besides (attention_backward_sm90.cu).
 #pragma once
 
 #include "core/ptx_warpgroup.h"
@@ -18,8 +18,9 @@ inline constexpr int kGroupThreads = 128, kGroupRows = 64, kWarpRows = 16;
 
 template <int D> inline constexpr int kEvenChunks = (D + 15) / 16 * 2;
 
-template <int D, int kCount, int kChunkCount = kEvenChunks<D>> struct alignas(16) Tile {
-  static constexpr int kChunks = kChunkCount, kColumn = 8 * kCount + 8;
+// kApart: numbers between two columns; none where the copy engine brings the tile.
+template <int D, int kCountOfRows, int kChunkCount = kEvenChunks<D>, int kApart = 8> struct alignas(16) Tile {
+  static constexpr int kDepth = D, kCount = kCountOfRows, kChunks = kChunkCount, kColumn = 8 * kCount + kApart;
   static constexpr uint32_t kColumnBytes = kColumn * sizeof(BF16), kMatrixBytes = 128;
   BF16 numbers[kChunks * kColumn];
 
@@ -58,16 +59,15 @@ template <int D, int kCount, int kChunkCount = kEvenChunks<D>> struct alignas(16
 };
 
 // Begins c += left tile^T, 64 rows of `left` from `first` on.
-template <int D, int kLeft, int kCount, int kChunks>
-__device__ __forceinline__ void multiply_rows(Accumulators<kCount / 8, 1>& c, const Tile<D, kLeft, kChunks>& left,
-                                              int first, const Tile<D, kCount, kChunks>& tile) {
+template <typename L, typename T>
+__device__ __forceinline__ void multiply_rows(Accumulators<T::kCount / 8, 1>& c, const L& left, int first,
+                                              const T& tile) {
   using ptx::Stored;
-  using L = Tile<D, kLeft, kChunks>;
-  using T = Tile<D, kCount, kChunks>;
+  static_assert(L::kChunks == T::kChunks);
   const auto a = ptx::shared_operand(left.numbers + 8 * first, L::kColumnBytes, L::kMatrixBytes);
   const auto b = ptx::shared_operand(tile.numbers, T::kColumnBytes, T::kMatrixBytes);
   SHARDIT_UNROLL
-  for (int k = 0; k < kChunks / 2; ++k)
+  for (int k = 0; k < T::kChunks / 2; ++k)
     ptx::multiply_add_group<Stored::kRows, Stored::kColumns>(c.c[0], ptx::advance(a, 2 * k * L::kColumnBytes),
                                                              ptx::advance(b, 2 * k * T::kColumnBytes));
 }
@@ -87,13 +87,12 @@ template <int kTiles> struct LeftColumns {
 };
 
 // Begins c += left tile.
-template <int D, int kCount, int kChunks>
-__device__ __forceinline__ void multiply_columns(Accumulators<D / 8, 1>& c, const LeftColumns<kCount / 8>& left,
-                                                 const Tile<D, kCount, kChunks>& tile) {
-  using T = Tile<D, kCount, kChunks>;
+template <typename T>
+__device__ __forceinline__ void multiply_columns(Accumulators<T::kDepth / 8, 1>& c,
+                                                 const LeftColumns<T::kCount / 8>& left, const T& tile) {
   const auto right = ptx::shared_operand(tile.numbers, T::kMatrixBytes, T::kColumnBytes);
   SHARDIT_UNROLL
-  for (int k = 0; k < kCount / 16; ++k)
+  for (int k = 0; k < T::kCount / 16; ++k)
     ptx::multiply_add_group<ptx::Stored::kRows>(c.c[0], left.a[k], ptx::advance(right, 2 * k * T::kMatrixBytes));
 }
 
@@ -105,24 +104,26 @@ template <int kCount, int kColumns> struct alignas(16) RoundedTile {
 
   // The warp's 16 rows from `first` on.
   __device__ __forceinline__ void store(const LeftColumns<kColumns / 8>& from, int first, int lane) {
-    auto* const rows = pairs + first / 8;
+    auto& row = pairs[first / 8 + lane / 8 % 2];
     SHARDIT_UNROLL
-    for (int k = 0; k < kColumns / 16; ++k) SHARDIT_UNROLL
-    for (int i = 0; i < 4; ++i) rows[i % 2][2 * k + i / 2][lane] = from.a[k][i];
+    for (int k = 0; k < kColumns / 16; ++k) ptx::store_matrices(from.a[k], &row[2 * k + lane / 16][lane % 8 * 4]);
+  }
+  // Four matrices of a row, as a warp holds them.
+  __device__ __forceinline__ void load(uint32_t (&four)[4], int row, int first, int lane) const {
+    ptx::load_matrices(four, &pairs[row][first + lane / 8][lane % 8 * 4]);
   }
 };
 
 // Begins c += left^T tile, 64 columns of `left`.
-template <int D, int kCount, int kChunks>
-__device__ __forceinline__ void multiply_columns(Accumulators<D / 8, 1>& c, const RoundedTile<kCount, 64>& left,
-                                                 const Tile<D, kCount, kChunks>& tile) {
+template <typename T>
+__device__ __forceinline__ void multiply_columns(Accumulators<T::kDepth / 8, 1>& c,
+                                                 const RoundedTile<T::kCount, 64>& left, const T& tile) {
   using ptx::Stored;
-  using L = RoundedTile<kCount, 64>;
-  using T = Tile<D, kCount, kChunks>;
+  using L = RoundedTile<T::kCount, 64>;
   const auto a = ptx::shared_operand(left.pairs, L::kRowBytes, L::kMatrixBytes);
   const auto b = ptx::shared_operand(tile.numbers, T::kMatrixBytes, T::kColumnBytes);
   SHARDIT_UNROLL
-  for (int k = 0; k < kCount / 16; ++k)
+  for (int k = 0; k < T::kCount / 16; ++k)
     ptx::multiply_add_group<Stored::kColumns, Stored::kRows>(c.c[0], ptx::advance(a, 2 * k * L::kRowBytes),
                                                              ptx::advance(b, 2 * k * T::kMatrixBytes));
 }
@@ -143,6 +144,12 @@ template <int kPlaces, int kWriters, int kReaders> struct Handover {
   // Until the place is free of what it held before.
   __device__ void wait_for_place(int filling) {
     if (filling >= kPlaces) ptx::wait(free[filling % kPlaces], filling / kPlaces - 1);
+  }
+  // In place of written(), where one thread fills the place by copy_bulk: the barrier at which that many bytes arrive.
+  __device__ ptx::Barrier& expect(int filling, uint32_t bytes) {
+    ptx::Barrier& barrier = full[filling % kPlaces];
+    ptx::arrive_expecting(barrier, bytes);
+    return barrier;
   }
   // The warp's part is there, for products too.
   __device__ void written(int filling, int lane) {

@@ -1,7 +1,9 @@
-"""Whether each wgmma that takes A from registers finds in them what was put there for it, by the machine code.
+"""Whether each wgmma that takes A from registers finds in them what was put there for it, and whether the products of a
+sum follow one another without a wait, by the machine code.
 
 ptxas 13.0 may give fragments that live through a loop the registers of others (docs/attention.md); results are then
-wrong on the card and right in the scalar twin, so this needs no card:
+wrong on the card and right in the scalar twin. It may also wait for every single product (its notes C7510 to C7515),
+which a build passes over. Neither needs a card:
 
   python3 tests/gpu/wgmma_operands.py OBJECT...     object files or cubins for sm_90a
 
@@ -9,7 +11,7 @@ cuobjdump and nvdisasm come from PATH or from the folder CUDA_BIN (CUDA's toolki
 nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm). Without them it says so and exits with 77.
 
 A comes from a rounding (p, dl). The code is walked in its order, the loop over tiles twice. Exits with 1 if an A is
-something else's, or if no product takes A from registers.
+something else's, if products wait for one another, or if no product takes A from registers.
 """
 import os
 import pathlib
@@ -78,6 +80,20 @@ def wrong_products(code, loops):
     return len(products), wrong
 
 
+def waits_between_products(code):
+    """Addresses of waits between two products that follow one another in one sum."""
+    waits, last, waiting = [], None, None
+    for address, op, rest, _ in code:
+        if op.startswith("WARPGROUP.DEPBAR"):
+            waiting = address
+        elif op.startswith("HGMMA"):
+            sums = rest.split(",")[0]
+            if waiting and sums == last:
+                waits.append(waiting)
+            last, waiting = sums, None
+    return waits
+
+
 def disassembled(path):
     """Lines of an object file's or a cubin's code."""
     bins = os.pathsep.join([os.environ.get("CUDA_BIN", ""), os.environ["PATH"]])
@@ -100,12 +116,15 @@ def main():
     for path in map(pathlib.Path, sys.argv[1:]):
         for name, code, loops in kernels(disassembled(path)):
             count, wrong = wrong_products(code, loops)
+            waits = waits_between_products(code)
             total += count
             if count:
-                print(f"{count} products, {len(wrong)} operands wrong: {name}")
+                print(f"{count} products, {len(wrong)} operands wrong, {len(waits)} waits between products: {name}")
             for address, register, by in wrong:
                 print(f"  {address}: R{register} is written by {by}")
-            failed |= bool(wrong)
+            for address in waits:
+                print(f"  {address}: waits for a product before the next of its sum")
+            failed |= bool(wrong or waits)
     return failed or not total
 
 

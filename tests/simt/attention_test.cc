@@ -140,7 +140,7 @@ std::vector<Case> both_ways(std::initializer_list<Sizes> shapes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttention,
-                         testing::ValuesIn(both_ways({sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(1, 32, 1, 72),
+                         testing::ValuesIn(both_ways({sizes(2, 16, 2, 72), sizes(1, 16, 3, 64), sizes(3, 32, 1, 72),
                                                       sizes(1, 32, 1, 64)})),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Shapes, TensorAttentionOrder,
