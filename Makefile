@@ -119,7 +119,8 @@ sanitize-tsan: install
 GPUS := "-DSHARDIT_CUDA_ARCHITECTURES=80-real;90-real;100"
 bundle: install
 	$(call step,build for other machines,\
-	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3 $(GPUS),shardit gpu_sweep nccl_check))
+	  $(call configure_and_build,build-bundle,-DSHARDIT_CUDA=ON -DSHARDIT_MARCH=x86-64-v3 $(GPUS),\
+  shardit gpu_sweep nccl_check attention_bench))
 	$(call step,collect the libraries,tests/gpu/bundle.sh build-bundle build-bundle/bundle $(BUNDLED))
 
 clean:

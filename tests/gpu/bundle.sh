@@ -32,7 +32,7 @@ exec "\$here/lib/bin/$1" "\$@"
 RUN
   chmod +x "$out/$1"
 }
-for program in shardit gpu_sweep nccl_check; do
+for program in shardit gpu_sweep nccl_check attention_bench; do
   strip -o "$out/lib/bin/$program" "$build/$program"
   start $program
 done
@@ -54,7 +54,7 @@ for part in "$(where pkglibdir)"/mca_*.so; do
 done
 
 foreign='/(libc|libm|libdl|librt|libpthread|libresolv|ld-linux-x86-64|libcu[a-zA-Z]*|libnv[a-zA-Z]*)\.so'
-ldd "$build"/{shardit,gpu_sweep,nccl_check} "$(where bindir)/orterun" "$parts"/*.so |
+ldd "$build"/{shardit,gpu_sweep,nccl_check,attention_bench} "$(where bindir)/orterun" "$parts"/*.so |
   awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | grep -vE "$foreign" |
   while read -r library; do
     strip -o "$out/lib/$(basename "$library")" "$library"
@@ -63,7 +63,7 @@ tar -czf "$out/lib.tar.gz" -C "$out" lib
 rm -r "$out/lib"
 here=$(dirname "$(readlink -f "$0")")
 cp "$here"/../../configs/*.textproto "$out/configs"
-cp "$here/gpu_check.sh" "$out"
+cp "$here"/{gpu_check.sh,../bench/peer_torch.py} "$out"
 for file in "$@"; do
   case $file in
     *.safetensors) cp "$file" "$out/goldens" ;;

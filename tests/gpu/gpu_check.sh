@@ -1,25 +1,44 @@
 #!/bin/bash
-# For a machine with a GPU: the program on it, held against the CPU, the reference and itself. Prints a line per finding.
+# For a machine with a GPU: the program on it, held against the CPU, the reference and itself, and measured beside the
+# card's own rates and PyTorch. Prints a line per finding.
 #
 #   gpu_check.sh OUT [doctor] [start] [parity] [train] [repeat] [resume] [recompute] [demo] [sample] [nccl] [stopped]
-#                    [sweep] [sanitizer] [tune] [xl2]
+#                    [sweep] [sanitizer] [kernels] [tune] [xl2] [peer]
 #
 # All parts in this order if none is named; repeat, resume and recompute look at what train left in OUT, sample at what
-# demo left, xl2 at the table of tune.
+# demo left, xl2 at the table of tune, peer at the steps of xl2.
 # nccl and stopped start several ranks on one GPU, with the mpirun beside this script or else the machine's.
-# Logs and JSON go to OUT. Exit code: 0 all is as it should be, 1 something is not, 3 there is no GPU to be used.
+# All findings also go to OUT/report.json and, as a table, to OUT/report.md; logs and each part's JSON lie beside them.
+# Exit code: 0 all is as it should be, 1 something is not, 3 there is no GPU to be used.
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 shardit=$here/shardit
 mpirun=$([ -x "$here/mpirun" ] && echo "$here/mpirun" || echo mpirun)
 out=${1:?gpu_check.sh OUT [PART]…}
 shift
-every="doctor start parity train repeat resume recompute demo sample nccl stopped sweep sanitizer tune xl2"
+every="doctor start parity train repeat resume recompute demo sample nccl stopped sweep sanitizer kernels tune xl2 peer"
 parts=${*:-$every}
 mkdir -p "$out"
 failed=0
 
-row() { printf '%-8s %-34s %-6s %s\n' "$1" "$2" "$3" "$4" | tee -a "$out/table.txt"; }
+row() { # PART WHAT RESULT DETAIL
+  printf '%-8s %-34s %-6s %s\n' "$@"
+  printf '%s\t%s\t%s\t%s\n' "${@//[$'\t\n']/ }" >>"$out/rows.tsv"
+}
+
+# What row() was called with, as JSON and as a table.
+report() { # OK? SECONDS
+  local gpu
+  gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+  awk -F '\t' -v gpu="${gpu:-unknown}" -v date="$(date -u +%FT%TZ)" -v ok="$1" -v took="$2" '
+    function quoted(x) { gsub(/\\/, "&&", x); gsub(/"/, "\\\"", x); gsub(/[[:cntrl:]]/, " ", x); return "\"" x "\"" }
+    BEGIN { printf "{\"gpu\": %s, \"date\": \"%s\", \"ok\": %s, \"took_s\": %s, \"findings\": [", quoted(gpu), date, ok, took }
+    { printf "%s\n{\"part\": %s, \"what\": %s, \"result\": %s, \"detail\": %s}", (NR > 1 ? "," : ""), quoted($1), quoted($2), quoted($3), quoted($4) }
+    END { print "\n]}" }' "$out/rows.tsv" >"$out/report.json"
+  awk -F '\t' -v gpu="${gpu:-unknown GPU}" -v date="$(date -u +%F)" '
+    BEGIN { printf "%s (name, driver), %s\n\n| part | what | result | |\n|---|---|---|---|\n", gpu, date }
+    { for (i = 1; i <= 4; ++i) gsub(/\|/, "\\|", $i); printf "| %s | %s | %s | %s |\n", $1, $2, $3, $4 }' "$out/rows.tsv" >"$out/report.md"
+}
 
 # judge PART WHAT CONDITION-CODE DETAIL
 judge() {
@@ -278,17 +297,47 @@ sanitizer() {
   done
 }
 
-# Steps of DiffiT-XL/2 at both sizes, at three micro-batches each: what PyTorch makes beside it is its own script's.
+# Our kernels beside a copy of the card, products beside the fastest of them, attention beside fp64.
+kernels() {
+  limit=240 call kernels.log "$here/gpu_sweep" --bench --seeds 1 --json "$out/kernels.json"
+  judge kernels "kernels and products are right" $? "$(grep -E '^(copy from device|8192 -> 8192, forward)' "$out/kernels.log" | tr -s ' ' | paste -sd ';')"
+  row kernels "under 0.85 of a copy's rate" "" "$(awk '/^card / { on = 1; next } /^product / { on = 0 }
+    on && NF > 4 && $NF < 0.85 { n = $0; sub(/ +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+$/, "", n); printf "%s%s %s", sep, n, $NF; sep = "; " }' "$out/kernels.log")"
+  limit=120 call attention.log "$here/attention_bench" --json "$out/attention.json"
+  judge kernels "attention near fp64, to the bit" $? "$(tail -n 1 "$out/attention.log")"
+  grep '| forward' "$out/attention.log" | sed 's/^/         /'
+}
+
+# Steps of DiffiT-XL/2 at both sizes, as large as the card holds.
+xl2_step() { grep -oE '^step [0-9.]+ ms, [0-9.]+ images/s' "$out/xl2-$1-$2.log"; } # SIZE MICRO
 xl2() {
-  local size micro table=$out/products-xl.txt
+  local size micro table=$out/products-xl.txt gib
+  gib=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1 | awk '{ print int($1 / 1024) }')
   for size in 256 512; do
-    for micro in $([ $size = 256 ] && echo 32 64 128 || echo 8 16 32); do
+    for micro in $([ $size = 256 ] && echo 32 64 128 || { echo 16 32 && [ "${gib:-0}" -ge 100 ] && echo 64; }); do
       call xl2-$size-$micro.log "$shardit" bench step "$here/configs/xl2-$size.textproto" --set device=cuda --steps 10 \
         --set micro_batch_size=$micro --set global_batch_size=$((4 * micro)) --json "$out/xl2-$size-$micro.json" \
         $([ -f "$table" ] && echo --set "product_table=$table")
       judge xl2 "$size: 4 micro-batches of $micro" $? \
         "$(grep -oE '^(step [0-9.]+ ms, [0-9.]+ images/s|mfu [0-9.]+)' "$out/xl2-$size-$micro.log" | paste -sd ' ')"
     done
+  done
+}
+
+# The same model in PyTorch on the same card: its best, blocks compiled, an update after every micro-batch.
+peer() {
+  local size micro code theirs ours
+  python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null ||
+    { row peer "PyTorch" "" "python3 has none that sees a GPU"; return; }
+  for size in 256 512; do
+    micro=$([ $size = 256 ] && echo 64 || echo 16)
+    limit=200 call peer-$size.log python3 "$here/peer_torch.py" --hidden 1152 --depth 28 --heads 16 --classes 1000 \
+      --dtype bf16 --ema --steps 8 --warmup 3 --compile blocks --input-size $((size / 8)) --batch $micro
+    code=$?
+    theirs=$(grep -oE '"images_per_s": [0-9.]+' "$out/peer-$size.log" | grep -oE '[0-9.]+$')
+    ours=$(xl2_step $size $micro 2>/dev/null | grep -oE '[0-9.]+ images' | cut -d' ' -f1)
+    judge peer "$size: PyTorch, $micro images" $code \
+      "$(awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%s images/s", b; if (a && b) printf "; ours %s, %.2f x", a, a / b }')"
   done
 }
 
@@ -302,13 +351,15 @@ for part in $parts; do
   [[ " $every " == *" $part "* ]] || { echo "gpu_check.sh: there is no part $part; there are $every" >&2; exit 2; }
 done
 need_gpu
-: >"$out/table.txt"
-all=$(date +%s.%N)
+: >"$out/rows.tsv"
+all=$(date +%s)
 for part in $parts; do
   case $part in
     train) train_part ;;
     *) $part ;;
   esac
 done
-echo "took $(since "$all"), $([ $failed -eq 0 ] && echo "all as it should be" || echo "something is not as it should be")"
+took=$(($(date +%s) - all))
+report $([ $failed -eq 0 ] && echo true || echo false) $took
+echo "took $took s, $([ $failed -eq 0 ] && echo "all as it should be" || echo "something is not as it should be"); $out/report.md"
 exit $failed
