@@ -1,9 +1,8 @@
 // Attention on a GPU: every result of every way against an fp64 reference computed there, twice to the bit, and timed.
 // A program of its own that needs nothing but the CUDA runtime:
 //
-//   nvcc -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -gencode=arch=compute_90a,code=sm_90a -I. -o
-//   attention_bench \
-//       tests/gpu/attention_bench.cu ops/attention_plain.cu ops/attention_ways.cu ops/attention_*_sm90.cu
+//   nvcc -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -gencode=arch=compute_90a,code=sm_90a -I.
+//     -o attention_bench tests/gpu/attention_bench.cu ops/attention_{plain,ways}.cu ops/attention_*_sm90.cu
 //   ./attention_bench [--variants] [--json FILE]     exits with 1 if anything is wrong
 //   ./attention_bench --once     only the kernels of the large shapes, once each: for a profiler
 //
