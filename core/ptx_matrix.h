@@ -134,7 +134,8 @@ template <size_t kCount> void load_matrices(uint32_t (&r)[kCount], const void* r
 using Copies = std::deque<std::vector<std::pair<void*, const void*>>>;
 inline Copies& copies_of_this_thread() {
   static thread_local std::unordered_map<const simt::Coordinates*, Copies> copies;
-  Copies& mine = copies[simt::here];
+  const simt::Coordinates* const here = simt::here;  // gcc's sanitizer takes a thread's variable for null
+  Copies& mine = copies[here];
   if (mine.empty()) mine.emplace_back();
   return mine;
 }

@@ -172,7 +172,8 @@ struct Product {
 using Products = std::deque<std::vector<Product>>;
 inline Products& products_of_this_thread() {
   static thread_local std::unordered_map<const simt::Coordinates*, Products> products;
-  Products& mine = products[simt::here];
+  const simt::Coordinates* const here = simt::here;  // gcc's sanitizer takes a thread's variable for null
+  Products& mine = products[here];
   if (mine.empty()) mine.emplace_back();
   return mine;
 }
