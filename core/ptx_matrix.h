@@ -11,6 +11,7 @@
 #include "core/ptx.h"
 
 #if !defined(__CUDACC__)
+#include <array>
 #include <deque>
 #include <unordered_map>
 #include <utility>
@@ -112,15 +113,23 @@ template <size_t kA, size_t kB> void multiply_add(float (&c)[4], const uint32_t 
   }
 }
 
-template <size_t kCount> void load_matrices(uint32_t (&r)[kCount], const void* row, bool transposed) {
+// The rows of matrices in memory that a warp's lanes bring.
+inline std::array<char*, simt::kLanes> rows_of_lanes(const void* row) {
   const auto address = reinterpret_cast<uintptr_t>(row);
   if (address % 16 != 0) throw simt::Error("a row of a matrix does not begin at a multiple of 16 bytes");
-  const auto rows =
+  const auto words =
       simt::exchange(simt::Words<2>{static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)});
+  std::array<char*, simt::kLanes> rows;
+  for (size_t lane = 0; lane < rows.size(); ++lane)
+    rows[lane] = reinterpret_cast<char*>(words[lane][0] | uint64_t{words[lane][1]} << 32);
+  return rows;
+}
+
+template <size_t kCount> void load_matrices(uint32_t (&r)[kCount], const void* row, bool transposed) {
+  const auto rows = rows_of_lanes(row);
   const auto element = [&](size_t matrix, unsigned i, unsigned j) {
-    const auto& words = rows[8 * matrix + i];
     uint16_t bits;
-    std::memcpy(&bits, reinterpret_cast<const char*>(words[0] | uint64_t{words[1]} << 32) + 2 * j, sizeof bits);
+    std::memcpy(&bits, rows[8 * matrix + i] + 2 * j, sizeof bits);
     return uint32_t{bits};
   };
   const unsigned g = simt::lane_id() / 4, t = simt::lane_id() % 4;

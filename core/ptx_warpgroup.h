@@ -6,12 +6,10 @@
 // lies in shared memory, and A may, without swizzle: in matrices of 8 x 8 bf16, 128 contiguous bytes each, at distances
 // that a descriptor gives.
 //
-// Copies of whole pieces (copy_bulk) also run behind it, and end a phase of a barrier when their bytes have come.
-//
 // Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products().
 // Until the wait returns nobody touches the sums, registers of A, or what lies in shared memory. What ordinary stores
 // and copy_async have written to shared memory is seen by products after publish_to_products() in the writing threads
-// and a barrier.
+// and a barrier. Copies of whole pieces (copy_bulk) run so too, and end a phase of a barrier when their bytes have come.
 #pragma once
 
 #include "core/ptx_matrix.h"
@@ -105,7 +103,7 @@ SHARDIT_PTX void end_product_group() { asm volatile("wgmma.commit_group.sync.ali
 template <int kPending> SHARDIT_PTX void wait_for_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
-// Also a barrier's beginning to the copy engine.
+// Shows the copy engine, too, the barriers that this thread has begun.
 SHARDIT_PTX void publish_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // The reverse of load_matrices, to shared memory.
@@ -237,6 +235,7 @@ struct BarrierState {
   uint32_t ended;
 };
 inline BarrierState state_of(const Barrier& barrier) { return std::bit_cast<BarrierState>(barrier.word); }
+inline void end_phase(BarrierState& state) { state.missing = state.count, ++state.ended; }
 
 // What a phase of a barrier still needs when all threads have arrived. Its copies are done as late as they may be, when
 // a thread waits.
@@ -300,7 +299,7 @@ SHARDIT_PTX void begin_barrier(Barrier& barrier, uint32_t count) {
 SHARDIT_PTX void arrive(Barrier& barrier) {
   auto state = twin::state_of(barrier);
   if (state.missing == 0) throw simt::Error("a thread arrives at a barrier whose phase waits for copies alone");
-  if (--state.missing == 0 && twin::expected_by(barrier).bytes == 0) state.missing = state.count, ++state.ended;
+  if (--state.missing == 0 && twin::expected_by(barrier).bytes == 0) twin::end_phase(state);
   barrier.word = std::bit_cast<uint64_t>(state);
 }
 SHARDIT_PTX void arrive_expecting(Barrier& barrier, uint32_t bytes) {
@@ -318,7 +317,7 @@ SHARDIT_PTX void wait(Barrier& barrier, int phase, simt::Where where = simt::Whe
     auto state = twin::state_of(barrier);
     if (state.missing == 0) {
       twin::receive(twin::expected_by(barrier));
-      state.missing = state.count, ++state.ended;
+      twin::end_phase(state);
       barrier.word = std::bit_cast<uint64_t>(state);
     }
     return state.ended;
@@ -327,15 +326,10 @@ SHARDIT_PTX void wait(Barrier& barrier, int phase, simt::Where where = simt::Whe
   if (ended() > static_cast<uint32_t>(phase) + 1) throw simt::Error("a barrier's next phase ended before this wait");
 }
 SHARDIT_PTX void store_matrices(const uint32_t (&r)[4], void* row) {
-  const auto address = reinterpret_cast<uintptr_t>(row);
   twin::shared_offset(row);
-  const auto rows =
-      simt::exchange(simt::Words<2>{static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)});
-  for (unsigned k = 0; k < 4; ++k) {
-    const auto& words = rows[8 * k + simt::lane_id() / 4];
-    std::memcpy(reinterpret_cast<char*>(words[0] | uint64_t{words[1]} << 32) + simt::lane_id() % 4 * 4, &r[k],
-                sizeof r[k]);
-  }
+  const auto rows = twin::rows_of_lanes(row);
+  for (unsigned k = 0; k < 4; ++k)
+    std::memcpy(rows[8 * k + simt::lane_id() / 4] + simt::lane_id() % 4 * 4, &r[k], sizeof r[k]);
 }
 
 #endif

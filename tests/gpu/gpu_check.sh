@@ -309,7 +309,6 @@ kernels() {
 }
 
 # Steps of DiffiT-XL/2 at both sizes, as large as the card holds.
-xl2_step() { grep -oE '^step [0-9.]+ ms, [0-9.]+ images/s' "$out/xl2-$1-$2.log"; } # SIZE MICRO
 xl2() {
   local size micro table=$out/products-xl.txt gib
   gib=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1 | awk '{ print int($1 / 1024) }')
@@ -335,7 +334,7 @@ peer() {
       --dtype bf16 --ema --steps 8 --warmup 3 --compile blocks --input-size $((size / 8)) --batch $micro
     code=$?
     theirs=$(grep -oE '"images_per_s": [0-9.]+' "$out/peer-$size.log" | grep -oE '[0-9.]+$')
-    ours=$(xl2_step $size $micro 2>/dev/null | grep -oE '[0-9.]+ images' | cut -d' ' -f1)
+    ours=$(grep -m 1 '^step ' "$out/xl2-$size-$micro.log" 2>/dev/null | grep -oE '[0-9.]+ images' | cut -d' ' -f1)
     judge peer "$size: PyTorch, $micro images" $code \
       "$(awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%s images/s", b; if (a && b) printf "; ours %s, %.2f x", a, a / b }')"
   done

@@ -2,7 +2,7 @@
 sum follow one another without a wait, by the machine code.
 
 ptxas 13.0 may give fragments that live through a loop the registers of others (docs/attention.md); results are then
-wrong on the card and right in the scalar twin. It may also wait for every single product (its notes C7510 to C7515),
+wrong on the card and right in the scalar twin. It may also wait for every single product (its notes C7512 and C7515),
 which a build passes over. Neither needs a card:
 
   python3 tests/gpu/wgmma_operands.py OBJECT...     object files or cubins for sm_90a
