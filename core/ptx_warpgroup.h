@@ -9,7 +9,8 @@
 // Products run behind the thread's back: begin_products(sums), products, end_product_group(), wait_for_products().
 // Until the wait returns nobody touches the sums, registers of A, or what lies in shared memory. What ordinary stores
 // and copy_async have written to shared memory is seen by products after publish_to_products() in the writing threads
-// and a barrier. Copies of whole pieces (copy_bulk) run so too, and end a phase of a barrier when their bytes have come.
+// and a barrier. Copies of whole pieces (copy_bulk) run so too, and end a phase of a barrier when their bytes have
+// come.
 #pragma once
 
 #include "core/ptx_matrix.h"
