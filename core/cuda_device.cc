@@ -4,6 +4,7 @@
 #include <cctype>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -114,17 +115,24 @@ class CudaDevice : public Device {
   void while_waiting(std::function<void()> look) override { look_ = std::move(look); }
 
   void* allocate(size_t bytes) override {
-    void* memory = nullptr;
-    if (const cudaError_t refused = cudaMalloc(&memory, bytes); refused != cudaSuccess) {
-      (void)cudaGetLastError();  // it is told here
+    void* const memory = source_.take(bytes);
+    if (!memory) {
+      const cudaError_t refused = cudaGetLastError();  // it is told here
       throw DeviceError("cannot allocate " + std::to_string(bytes) + " bytes of GPU memory, " +
-                        std::to_string(free_bytes()) + " are free: " + cudaGetErrorString(refused));
+                        std::to_string(free_bytes()) + " are free" +
+                        (refused == cudaSuccess ? "" : std::string(": ") + cudaGetErrorString(refused)));
     }
+    given_[memory] = source_.give_back;
     SHARDIT_CUDA(cudaMemset(memory, 0, bytes));
     SHARDIT_CUDA(cudaDeviceSynchronize());
     return memory;
   }
-  void release(void* memory, size_t) override { cudaFree(memory); }
+  void release(void* memory, size_t) override {
+    const auto it = given_.find(memory);
+    it->second(memory);
+    given_.erase(it);
+  }
+  void take_memory_from(MemorySource source) override { source_ = std::move(source); }
 
   void* allocate_host(size_t bytes) override {
     void* memory = nullptr;
@@ -193,6 +201,13 @@ class CudaDevice : public Device {
   std::vector<cudaEvent_t> events_;
   KernelTimer timer_;
   std::function<void()> look_;
+  MemorySource source_{.take =
+                           [](size_t bytes) {
+                             void* memory = nullptr;
+                             return cudaMalloc(&memory, bytes) == cudaSuccess ? memory : nullptr;
+                           },
+                       .give_back = [](void* memory) { cudaFree(memory); }};
+  std::map<void*, std::function<void(void*)>> given_;  // how each piece goes back to where it came from
 };
 
 }  // namespace

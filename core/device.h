@@ -14,6 +14,12 @@
 
 namespace shardit {
 
+// Where a device takes its memory, if others must know of it: a library that reads it in place when it sends.
+struct MemorySource {
+  std::function<void*(size_t bytes)> take;      // null where there is not so much
+  std::function<void(void* memory)> give_back;  // outlives whatever else `take` needs
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -36,6 +42,8 @@ class Device {
   virtual int64_t free_bytes() const { return 0; }    // that allocate can give; 0: those of the machine
   // Called now and then while the host waits for a stream; what it throws ends the wait. Null: nothing.
   virtual void while_waiting(std::function<void()>) {}
+  // From now on `allocate` takes memory there; ignored where ranks speak by their hosts.
+  virtual void take_memory_from(MemorySource) {}
   // Zeroed memory of the host that copies reach while the host does something else. REQUIRES: !host_reaches().
   virtual void* allocate_host(size_t bytes);
   virtual void release_host(void* memory, size_t bytes);

@@ -50,6 +50,10 @@ NcclLibrary load() {
   find(file, "ncclReduceScatter", library.ReduceScatter);
   find(file, "ncclSend", library.Send);
   find(file, "ncclRecv", library.Recv);
+  find(file, "ncclMemAlloc", library.MemAlloc);
+  find(file, "ncclMemFree", library.MemFree);
+  find(file, "ncclCommRegister", library.CommRegister);
+  find(file, "ncclCommDeregister", library.CommDeregister);
   return library;
 }
 

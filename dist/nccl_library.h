@@ -27,6 +27,10 @@ struct NcclLibrary {
   decltype(&ncclReduceScatter) ReduceScatter;
   decltype(&ncclSend) Send;
   decltype(&ncclRecv) Recv;
+  decltype(&ncclMemAlloc) MemAlloc;
+  decltype(&ncclMemFree) MemFree;
+  decltype(&ncclCommRegister) CommRegister;
+  decltype(&ncclCommDeregister) CommDeregister;
 
   // An error in words, with what the library said last, which may be about another call.
   std::string why(ncclResult_t error) const {

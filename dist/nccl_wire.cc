@@ -4,6 +4,7 @@
 #include <chrono>
 #include <deque>
 #include <exception>
+#include <map>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -56,6 +57,7 @@ struct Comm {
   std::string group;  // as the log names it
   CallLog::Group* calls;
   ncclComm_t comm = nullptr;
+  std::map<void*, void*> registered;  // memory -> what the library calls it
 };
 
 // A rank's end of all its communicators. They are broken together: what one has lost, no other can do without.
@@ -113,6 +115,21 @@ class NcclWire {
       const auto call = calls_.earliest_of(*comm.calls);
       fail(call ? describe(*call) : "group " + comm.group, "failed", state);
     }
+  }
+
+  // Has every communicator know the memory, which the library then reads and writes in place where it has a way to.
+  // All ranks give what they send and what they receive from such memory, at equal offsets, or none of it.
+  void register_memory(void* memory, size_t bytes) {
+    throw_if_broken();
+    for (Comm& comm : comms_)
+      if (const ncclResult_t result = nccl_.CommRegister(comm.comm, memory, bytes, &comm.registered[memory]);
+          result != ncclSuccess)
+        fail("memory of " + std::to_string(bytes) + " bytes, group " + comm.group, "cannot be registered", result);
+  }
+  void forget_memory(void* memory) {
+    for (Comm& comm : comms_)
+      if (const auto known = comm.registered.extract(memory); known && comm.comm)
+        nccl_.CommDeregister(comm.comm, known.mapped());
   }
 
   const NcclLibrary& library() const { return nccl_; }
@@ -251,6 +268,22 @@ std::string agree_on_id(Communicator& ranks) {
   });
 }
 
+// Memory that the wire's communicators know as long as they are there.
+MemorySource memory_of(const std::shared_ptr<NcclWire>& wire) {
+  return {.take = [ours = std::weak_ptr(wire)](size_t bytes) -> void* {
+            void* taken = nullptr;
+            if (nccl_library().MemAlloc(&taken, bytes) != ncclSuccess) return nullptr;
+            std::unique_ptr<void, decltype(&ncclMemFree)> memory(taken, nccl_library().MemFree);
+            if (const auto wire = ours.lock()) wire->register_memory(taken, bytes);
+            return memory.release();
+          },
+          .give_back =
+              [ours = std::weak_ptr(wire)](void* memory) {
+                if (const auto wire = ours.lock()) wire->forget_memory(memory);
+                nccl_library().MemFree(memory);
+              }};
+}
+
 }  // namespace
 
 void connect_gpus(World& world, Mesh& mesh, Device& device) {
@@ -265,6 +298,7 @@ void connect_gpus(World& world, Mesh& mesh, Device& device) {
   connect(mesh.world, {}, 0);
   connect(mesh.shard, ranks_of_shard_group(mesh), mesh.replicate.rank);
   connect(mesh.replicate, ranks_of_replicate_group(mesh), mesh.shard.rank);
+  device.take_memory_from(memory_of(wire));
   device.while_waiting([ours = std::weak_ptr(wire)] {  // the device may outlive the mesh
     if (const auto wire = ours.lock()) wire->look();
   });

@@ -202,8 +202,12 @@ nccl() {
   local n groups stage
   for n in 2 4; do
     for groups in 1 2; do
-      SHARDIT_SHARE_GPU=1 job nccl-check-$n-$groups.log "${on_ranks[@]}" "$n" "$here/nccl_check" $groups
+      NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=REG NCCL_DEBUG_FILE="$out/nccl-says-$n-$groups-%p.log" SHARDIT_SHARE_GPU=1 \
+        job nccl-check-$n-$groups.log "${on_ranks[@]}" "$n" "$here/nccl_check" $groups
       judge nccl "collectives: $n ranks, $groups groups" $? "$(tail -n 1 "$out/nccl-check-$n-$groups.log")"
+      cat "$out/nccl-says-$n-$groups"-*.log 2>/dev/null | grep -c 'register comm .* buffer' >"$out/registered.txt"
+      [ "$(cat "$out/registered.txt")" -gt 0 ]
+      judge nccl "memory registered: $n ranks, $groups groups" $? "$(cat "$out/registered.txt") times"
     done
   done
   fresh nccl-alone

@@ -1,13 +1,15 @@
 // A test double of NVIDIA's NCCL, which does nothing without GPUs: its communicators join threads of one process, its
 // streams are the host. It has the library's manners where they matter to who calls it: what needs peers is done by a
 // thread of its own and answers ncclInProgress meanwhile, a communicator that is used before it is at rest is an error,
-// a child is null until its parent is at rest, and a lost peer is told of by the state alone.
+// a child is null until its parent is at rest, and a lost peer is told of by the state alone. Registered memory is an
+// error where it is not at both ends of a call and at one place on all ranks.
 #include "fake_nccl.h"
 
 #include <nccl.h>
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -29,9 +31,11 @@ thread_local int own_alive = 0;
 thread_local int group_depth = 0;
 thread_local std::string last_error;
 
-// What a rank brings to a call: where its part for each peer lies, or its colour and key.
+// What a rank brings to a call: where its part for each peer lies, and where in registered memory what it sends and
+// what it receives begin, -1 elsewhere; or its colour and key.
 struct Offer {
   std::vector<const char*> to;
+  ptrdiff_t send_at = -1, receive_at = -1;
   int color = 0, key = 0;
 };
 
@@ -58,6 +62,7 @@ struct ncclComm {
   std::vector<const char*> sends;  // of the group that is open on this thread: by peer
   std::vector<char*> receives;
   size_t bytes = 0;
+  std::map<const char*, size_t> registered;  // memory and its bytes
 };
 
 namespace {
@@ -76,6 +81,26 @@ bool meet(ncclComm& comm) {
   return clique.turn != turn;
 }
 
+// Whether all ranks of a call use registered memory as this one does, which does so at both ends or at none.
+bool agrees(const Clique& clique, const Offer& mine) {
+  const std::lock_guard lock(mutex);
+  for (const Offer& peer : clique.offers)
+    if (peer.send_at != mine.send_at || peer.receive_at != mine.receive_at) return false;
+  counts.in_place += mine.send_at >= 0;
+  return (mine.send_at < 0) == (mine.receive_at < 0);
+}
+
+ptrdiff_t place_of(const ncclComm* comm, const void* data) {
+  const auto* const at = static_cast<const char*>(data);
+  for (const auto& [memory, bytes] : comm->registered)
+    if (at >= memory && at < memory + bytes) return at - memory;
+  return -1;
+}
+
+Offer offer_of(const ncclComm* comm, std::vector<const char*> to, const void* send, const void* receive) {
+  return {.to = std::move(to), .send_at = place_of(comm, send), .receive_at = place_of(comm, receive)};
+}
+
 // Does `work` between two meetings of all ranks, on a thread of its own.
 ncclResult_t begin(ncclComm* comm, Offer offer, std::function<void()> work) {
   comm->state = ncclInProgress;
@@ -86,9 +111,10 @@ ncclResult_t begin(ncclComm* comm, Offer offer, std::function<void()> work) {
       comm->clique->offers[static_cast<size_t>(comm->rank)] = offer;
     }
     bool all = meet(*comm);
-    if (all) work();
+    const bool legal = !all || agrees(*comm->clique, offer);
+    if (all && legal) work();
     all = all && meet(*comm);
-    comm->state = all ? ncclSuccess : ncclRemoteError;
+    comm->state = !legal ? ncclInvalidUsage : all ? ncclSuccess : ncclRemoteError;
   });
   return ncclInProgress;
 }
@@ -113,10 +139,12 @@ ncclComm* make(std::shared_ptr<Clique> clique, int rank) {
 
 void destroy(ncclComm* comm) {
   if (comm->worker.joinable()) comm->worker.join();
+  const auto known = static_cast<int>(comm->registered.size());
   delete comm;
   --own_alive;
   const std::lock_guard lock(mutex);
   --counts.alive;
+  counts.registered -= known;
 }
 
 // Each rank's part for this one, by rank, as the peers offered it.
@@ -216,7 +244,7 @@ ncclResult_t ncclAllGather(const void* send, void* receive, size_t count, ncclDa
                            cudaStream_t) {
   if (!at_rest(comm)) return refuse("used before it is at rest");
   const size_t size = comm->clique->offers.size();
-  return begin(comm, {.to = std::vector(size, static_cast<const char*>(send))}, [=] {
+  return begin(comm, offer_of(comm, std::vector(size, static_cast<const char*>(send)), send, receive), [=] {
     for (size_t peer = 0; peer < size; ++peer)
       std::memmove(static_cast<char*>(receive) + peer * count, offered(comm, peer), count);
   });
@@ -227,7 +255,7 @@ ncclResult_t ncclReduceScatter(const void* send, void* receive, size_t count, nc
   if (!at_rest(comm)) return refuse("used before it is at rest");
   if (type != ncclFloat32 || op != ncclSum) return refuse("only sums of fp32");
   const size_t size = comm->clique->offers.size();
-  Offer offer;
+  Offer offer = offer_of(comm, {}, send, receive);
   for (size_t peer = 0; peer < size; ++peer)
     offer.to.push_back(static_cast<const char*>(send) + peer * count * sizeof(float));
   return begin(comm, offer, [=] {
@@ -236,6 +264,29 @@ ncclResult_t ncclReduceScatter(const void* send, void* receive, size_t count, nc
       for (size_t i = 0; i < count; ++i) sum[i] += reinterpret_cast<const float*>(offered(comm, peer))[i];
     std::memcpy(receive, sum.data(), count * sizeof(float));
   });
+}
+
+ncclResult_t ncclMemAlloc(void** memory, size_t bytes) {
+  const std::lock_guard lock(mutex);
+  ++counts.memory;
+  return *memory = std::malloc(bytes), ncclSuccess;
+}
+ncclResult_t ncclMemFree(void* memory) {
+  const std::lock_guard lock(mutex);
+  --counts.memory;
+  return std::free(memory), ncclSuccess;
+}
+ncclResult_t ncclCommRegister(ncclComm_t comm, void* memory, size_t bytes, void** handle) {
+  if (!at_rest(comm)) return refuse("used before it is at rest");
+  const std::lock_guard lock(mutex);
+  ++counts.registered;
+  comm->registered[static_cast<char*>(memory)] = bytes;
+  return *handle = memory, ncclSuccess;
+}
+ncclResult_t ncclCommDeregister(ncclComm_t comm, void* handle) {
+  const std::lock_guard lock(mutex);
+  if (comm->registered.erase(static_cast<char*>(handle)) == 0) return refuse("no such memory");
+  return --counts.registered, ncclSuccess;
 }
 
 thread_local ncclComm_t in_group = nullptr;  // whose sends and receives are gathered
@@ -256,7 +307,7 @@ ncclResult_t ncclRecv(void* data, size_t, ncclDataType_t, int peer, ncclComm_t c
 ncclResult_t ncclGroupEnd() {
   if (--group_depth > 0 || !in_group) return ncclSuccess;
   ncclComm_t comm = std::exchange(in_group, nullptr);
-  return begin(comm, {.to = comm->sends}, [=] {
+  return begin(comm, offer_of(comm, comm->sends, comm->sends[0], comm->receives[0]), [=] {
     for (size_t peer = 0; peer < comm->receives.size(); ++peer)
       std::memcpy(comm->receives[peer], offered(comm, peer), comm->bytes);
   });

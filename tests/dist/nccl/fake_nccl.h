@@ -7,6 +7,9 @@ struct FakeNcclCounts {
   int alive = 0;          // communicators
   int aborted = 0;        // so far
   int aborted_alone = 0;  // of these, outside of a group while their rank had others: NCCL may then wait for ever
+  int memory = 0;         // pieces that are allocated
+  int registered = 0;     // pieces, counted for each communicator
+  int in_place = 0;       // calls so far from and to registered memory, on all ranks
 };
 
 FakeNcclCounts fake_nccl_counts();

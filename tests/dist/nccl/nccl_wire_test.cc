@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,9 @@ template <typename Function> Function* of_fake(const char* name) {
 struct Device : test::QueueDevice {
   Device() : QueueDevice(0) {}
   void while_waiting(std::function<void()> look) override { this->look = std::move(look); }
+  void take_memory_from(MemorySource source) override { memory = std::move(source); }
   std::function<void()> look;
+  MemorySource memory;
 };
 
 class NcclWire : public testing::Test {
@@ -55,20 +58,20 @@ std::vector<float> numbers(int64_t count, int rank, int turn) {
   return values;
 }
 
-// Every collective of the group, by the ranks' hosts and by the double.
-void expect_same(const Group& group, const std::vector<float>& given) {
+// Every collective of the group, by the ranks' hosts and by the double, which has `given` and `gpu` of as many numbers.
+void expect_same(const Group& group, std::span<const float> given, std::span<float> gpu) {
   const auto part = std::ssize(given) / group.size;
   const int64_t bytes = part * static_cast<int64_t>(sizeof(float));
-  std::vector<float> host(given.size()), gpu(given.size());
+  std::vector<float> host(given.size());
   group.communicator->all_gather("gather", given.data(), host.data(), bytes);
   group.on_devices->all_gather("gather", given.data(), gpu.data(), bytes, nullptr);
-  EXPECT_EQ(host, gpu) << group.name;
+  EXPECT_TRUE(std::ranges::equal(host, gpu)) << group.name;
   group.communicator->all_to_all("turn", given.data(), host.data(), bytes);
   group.on_devices->all_to_all("turn", given.data(), gpu.data(), bytes, nullptr);
-  EXPECT_EQ(host, gpu) << group.name;
+  EXPECT_TRUE(std::ranges::equal(host, gpu)) << group.name;
   group.communicator->reduce_scatter("sum", given.data(), host.data(), part);
   group.on_devices->reduce_scatter("sum", given.data(), gpu.data(), part, nullptr);
-  EXPECT_EQ(host, gpu) << group.name;
+  EXPECT_TRUE(std::ranges::equal(host, gpu)) << group.name;
 }
 
 TEST_F(NcclWire, MovesTheBytesThatTheHostsMove) {
@@ -76,7 +79,10 @@ TEST_F(NcclWire, MovesTheBytesThatTheHostsMove) {
     on_ranks(ranks, replicas, [](World& world, Mesh& mesh, Device&) {
       for (int turn = 0; turn < 3; ++turn)
         for (const Group* group : {&mesh.shard, &mesh.world, &mesh.replicate})
-          if (group->size > 1) expect_same(*group, numbers(5 * group->size, world.rank(), turn));
+          if (group->size > 1) {
+            std::vector<float> got(static_cast<size_t>(5 * group->size));
+            expect_same(*group, numbers(5 * group->size, world.rank(), turn), got);
+          }
     });
     EXPECT_EQ(counts().alive, 0) << ranks << " ranks in " << replicas << " groups";
     EXPECT_EQ(counts().aborted, 0);
@@ -91,6 +97,68 @@ TEST_F(NcclWire, GroupsOfOneRankHaveNoCommunicator) {
   });
 }
 
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const CommError& error) {
+    return error.what();
+  }
+  return "nobody noticed";
+}
+
+TEST_F(NcclWire, TheDevicesMemoryIsKnownToEveryGroup) {
+  on_ranks(4, 2, [](World& world, Mesh& mesh, Device& device) {
+    constexpr size_t kNumbers = 20;
+    auto* const memory = static_cast<float*>(device.memory.take(2 * kNumbers * sizeof(float)));
+    std::ranges::copy(numbers(kNumbers, world.rank(), 0), memory);
+    mesh.world.communicator->barrier("all have memory");
+    EXPECT_EQ(counts().memory, 4);
+    EXPECT_EQ(counts().registered, 12);  // with three communicators on each rank
+    mesh.world.communicator->barrier("seen");
+    for (const Group* group : {&mesh.world, &mesh.shard, &mesh.replicate})
+      expect_same(*group, {memory, kNumbers}, {memory + kNumbers, kNumbers});
+    mesh.world.communicator->barrier("done");
+    EXPECT_EQ(counts().in_place, 36);  // three calls of each
+    device.memory.give_back(memory);
+    mesh.world.communicator->barrier("all gave it back");
+    EXPECT_EQ(counts().memory, 0);
+    EXPECT_EQ(counts().registered, 0);
+  });
+}
+
+TEST_F(NcclWire, ItsMemoryMayOutliveTheMesh) {
+  run_ranks(2, {}, [](World& world) {
+    Device device;
+    void *early, *late;
+    {
+      Mesh mesh = make_mesh(world, 1);
+      connect_gpus(world, mesh, device);
+      early = device.memory.take(64);
+    }
+    late = device.memory.take(64);
+    world.make_group("middle")->barrier("both took");
+    EXPECT_EQ(counts().memory, 4);
+    world.make_group("end")->barrier("seen");
+    for (void* memory : {early, late}) device.memory.give_back(memory);
+  });
+  EXPECT_EQ(counts().memory, 0);
+  EXPECT_EQ(counts().registered, 0);
+}
+
+TEST_F(NcclWire, MemoryGoesBackAfterAPeerIsLost) {
+  on_ranks(2, 1, [](World& world, Mesh& mesh, Device& device) {
+    void* const memory = device.memory.take(64);
+    mesh.world.communicator->barrier("both took");
+    if (world.rank() == 0) lose_a_peer();
+    mesh.world.communicator->barrier("lost");
+    const std::string error = error_of(device.look);
+    EXPECT_EQ(error_of([&] { device.memory.take(64); }), error);
+    device.memory.give_back(memory);
+  });
+  EXPECT_EQ(counts().memory, 0);
+  EXPECT_EQ(counts().registered, 0);
+}
+
 TEST_F(NcclWire, PutsItsCallsIntoTheLog) {
   on_ranks(4, 2, [](World& world, Mesh& mesh, Device&) {
     float given[2] = {}, got[4];
@@ -102,15 +170,6 @@ TEST_F(NcclWire, PutsItsCallsIntoTheLog) {
     EXPECT_EQ(describe(*ours), "all_gather \"blocks.7\" (group nccl.shard, call 1, 8 bytes)");
     EXPECT_FALSE(ours->running());
   });
-}
-
-std::string error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const CommError& error) {
-    return error.what();
-  }
-  return "nobody noticed";
 }
 
 TEST_F(NcclWire, ALostPeerIsAnErrorOfTheCallThatWaitsForIt) {
