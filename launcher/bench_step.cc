@@ -67,14 +67,16 @@ double trace_steps(TrainingRun& run, int steps, ByCard& ops) {
 }
 
 // The lowest of what all ranks measure at once: a rank's share of what they share.
-Ceilings measure_together(Ranks& ranks, Device& device, int threads) {
+Ceilings measure_together(Ranks& ranks, Device& device, int threads, bool tf32) {
   ranks.any("ceilings", false);
-  const Ceilings mine = measure_ceilings(device, threads);
+  const Ceilings mine = measure_ceilings(device, threads, tf32);
   const auto lowest = [&](double x) {
     const std::vector<double> all = ranks.all("ceilings", x);
     return *std::min_element(all.begin(), all.end());
   };
-  Ceilings least{.fp32_flops_per_s = lowest(mine.fp32_flops_per_s), .bf16_flops_per_s = lowest(mine.bf16_flops_per_s)};
+  Ceilings least{.tf32 = tf32,
+                 .fp32_flops_per_s = lowest(mine.fp32_flops_per_s),
+                 .bf16_flops_per_s = lowest(mine.bf16_flops_per_s)};
   for (const Ceilings::Copy& copy : mine.copies) least.copies.push_back({copy.bytes, lowest(copy.bytes_per_s)});
   return least;
 }
@@ -104,7 +106,8 @@ StepBench measure_step(const RunConfig& config, const StepBenchOptions& options,
   Ranks ranks(world);
   check_start(config, ranks);
   StepBench bench{.ranks = ranks.size(), .threads = options.threads, .images = config.global_batch_size()};
-  bench.ceilings = measure_together(ranks, *device_of_run(config, ranks), options.threads);
+  const bool tf32 = config.precision().compute() == RunConfig::Precision::tf32;
+  bench.ceilings = measure_together(ranks, *device_of_run(config, ranks), options.threads, tf32);
 
   TrainingRunOptions as_in_a_run{.device = device_of_run(config, ranks), .threads = options.threads};
   const Target target = target_of(*as_in_a_run.device, options.threads);

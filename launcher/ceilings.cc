@@ -10,6 +10,7 @@
 #include "ops/cast.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
+#include "ops/product_choices.h"
 
 namespace shardit {
 namespace {
@@ -110,8 +111,10 @@ Floor Ceilings::floor(const Cost& cost, DType products) const {
   return flops_ms > bytes_ms ? Floor{flops_ms, Floor::Limit::kFlops} : Floor{bytes_ms, Floor::Limit::kBytes};
 }
 
-Ceilings measure_ceilings(Device& device, int threads) {
-  Ceilings ceilings{.fp32_flops_per_s = measure_products(device, threads, DType::kF32),
+Ceilings measure_ceilings(Device& device, int threads, bool tf32) {
+  const ProductsToldBy way(nullptr, tf32);
+  Ceilings ceilings{.tf32 = tf32,
+                    .fp32_flops_per_s = measure_products(device, threads, DType::kF32),
                     .bf16_flops_per_s = measure_products(device, threads, DType::kBF16)};
   for (int64_t mib : {1, 4, 16, 64, 256}) ceilings.copies.push_back(measure_copy(device, threads, mib << 20));
   return ceilings;
@@ -126,14 +129,14 @@ Json to_json(const Ceilings& ceilings) {
   Json copies = Json::array();
   for (const Ceilings::Copy& copy : ceilings.copies)
     copies.push_back({{"bytes", copy.bytes}, {"gb_per_s", copy.bytes_per_s * 1e-9}});
-  return {{"fp32_gflop_per_s", ceilings.fp32_flops_per_s * 1e-9},
+  return {{ceilings.tf32 ? "tf32_gflop_per_s" : "fp32_gflop_per_s", ceilings.fp32_flops_per_s * 1e-9},
           {"bf16_gflop_per_s", ceilings.bf16_flops_per_s * 1e-9},
           {"copies", copies}};
 }
 
 std::string text_of(const Ceilings& c) {
-  std::string text = "products " + gflops(c.fp32_flops_per_s) + " GFLOP/s in fp32, " + gflops(c.bf16_flops_per_s) +
-                     " in bf16; copies of";
+  std::string text = "products " + gflops(c.fp32_flops_per_s) + " GFLOP/s in " + (c.tf32 ? "tf32, " : "fp32, ") +
+                     gflops(c.bf16_flops_per_s) + " in bf16; copies of";
   for (const Ceilings::Copy& copy : c.copies)
     text += (&copy == &c.copies.front() ? " " : ", ") + format_bytes(copy.bytes) + " " +
             format_number(copy.bytes_per_s * 1e-9, 3);

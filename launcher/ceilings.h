@@ -26,6 +26,7 @@ struct Ceilings {
     double bytes_per_s = 0;
   };
 
+  bool tf32 = false;                                  // fp32 operands are multiplied by way of TF32
   double fp32_flops_per_s = 0, bf16_flops_per_s = 0;  // of products
   std::vector<Copy> copies;                           // from the smallest on
 
@@ -39,7 +40,7 @@ struct Ceilings {
 };
 
 // Takes a few seconds on the CPU. All of a job's ranks at once measure what each of them has.
-Ceilings measure_ceilings(Device& device, int threads);
+Ceilings measure_ceilings(Device& device, int threads, bool tf32);
 
 // NVIDIA's figure for dense bf16 products on a GPU of this name; 0: not known.
 double stated_bf16_flops(const std::string& model);

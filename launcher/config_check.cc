@@ -238,12 +238,6 @@ void check_precision(const RunConfig& config) {
                 "=tf32: tf32 is a way to multiply, not a type to store: expected fp32 or bf16");
 }
 
-// Legal settings that this build cannot honour. A feature that arrives takes its line away.
-void check_build(const RunConfig& config) {
-  REQUIRE(config.precision().compute() != RunConfig::Precision::tf32,
-          "precision.compute=tf32: this build has no kernels for it; use fp32 or bf16");
-}
-
 }  // namespace
 
 void check_config(const RunConfig& config) {
@@ -257,7 +251,6 @@ void check_config(const RunConfig& config) {
   check_sampler(config);
   check_guidance(config);
   check_precision(config);
-  check_build(config);
 }
 
 }  // namespace shardit

@@ -7,6 +7,7 @@
 #include "launcher/run_program.h"
 #include "launcher/state.h"
 #include "model/guidance.h"
+#include "ops/product_choices.h"
 
 namespace shardit {
 namespace {
@@ -45,9 +46,9 @@ void check_constants(const Golden& golden) {
 
 }  // namespace
 
-GoldenRun::GoldenRun(const Golden& golden, DType compute, Device& device, int threads)
+GoldenRun::GoldenRun(const Golden& golden, const Precision& precision, Device& device, int threads)
     : golden_(golden),
-      setup_(setup_of(golden, {.compute = compute, .residual = DType::kF32})),
+      setup_(setup_of(golden, precision)),
       pool_(threads),
       device_(device) {
   check_constants(golden);
@@ -62,6 +63,7 @@ Program& GoldenRun::start(std::vector<NamedGraph> graphs) {
 Program& GoldenRun::start(std::vector<NamedGraph> graphs, const Graph& constants) {
   graphs.push_back({"constants", constants});
   if (!setup_.travels_in_fp32()) graphs.push_back({"refresh", build_refresh(setup_)});
+  const ProductsToldBy way(nullptr, setup_.precision.tf32);
   program_.emplace(compile(std::move(graphs), target_of(device_, pool_.threads())), device_, pool_);
   program_->run("constants");
   for (const std::string source : {"master", "ema.ema"}) {

@@ -13,9 +13,9 @@ namespace shardit {
 
 class GoldenRun {
  public:
-  // `compute`: fp32 or bf16. The golden and the device must outlive this. Throws IoError for a golden whose constants
-  // are not those that the program computes.
-  GoldenRun(const Golden& golden, DType compute, Device& device, int threads);
+  // The golden and the device must outlive this. Throws IoError for a golden whose constants are not those that the
+  // program computes.
+  GoldenRun(const Golden& golden, const Precision& precision, Device& device, int threads);
 
   const Golden& golden() const { return golden_; }
   const RunSetup& setup() const { return setup_; }

@@ -23,9 +23,12 @@ struct Sections {
 
 struct Section {
   const char* name;
-  double fp32, bf16;               // tolerances; bf16: 0 where bf16 is not judged
+  double fp32, bf16;               // tolerances; bf16: 0 where only fp32 is judged
   double (*error)(Sections&);      // null where this build computes nothing
   std::vector<std::string> needs;  // tensors without which it is skipped
+
+  // TF32 has three bits of mantissa more than bf16.
+  double tolerance(const Precision& p) const { return p.compute == DType::kBF16 ? bf16 : p.tf32 ? bf16 / 8 : fp32; }
 };
 
 std::vector<std::string> training_and(const std::string& result) {
@@ -78,17 +81,18 @@ const char* status_text(ParityResult::Status status) {
   return "";
 }
 
-std::vector<ParityResult> run_parity(const std::string& path, DType compute, Device& device, int threads) {
+std::vector<ParityResult> run_parity(const std::string& path, const Precision& precision, Device& device, int threads) {
+  REQUIRE(!precision.tf32 || device.kernels() == Kernels::kCuda,
+          "--precision tf32: products by way of TF32 are a GPU's, and this is the CPU; add --device cuda");
   PosixFiles files;
   REQUIRE(files.kind(path) == PathKind::kFile, path + " is no file: expected a golden file (safetensors)");
   const Golden golden(files, path);
   REQUIRE(golden.latent(),
           path + " is an autoencoder's golden: this build judges latent goldens (latent-*.safetensors)");
-  Sections sections{.run = GoldenRun(golden, compute, device, threads)};
+  Sections sections{.run = GoldenRun(golden, precision, device, threads)};
   std::vector<ParityResult> results;
   for (const Section& section : all_sections()) {
-    ParityResult result{
-        .file = path, .section = section.name, .tolerance = compute == DType::kBF16 ? section.bf16 : section.fp32};
+    ParityResult result{.file = path, .section = section.name, .tolerance = section.tolerance(precision)};
     if (section.error && std::all_of(section.needs.begin(), section.needs.end(),
                                      [&](const std::string& name) { return golden.has(name); })) {
       result.error = section.error(sections);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/device.h"
-#include "core/dtype.h"
+#include "ops/cast.h"
 
 namespace shardit {
 
@@ -17,8 +17,8 @@ struct ParityResult {
 
 const char* status_text(ParityResult::Status status);  // "ok", "FAIL", "skipped", "unjudged"
 
-// All sections of one golden, in the order of the command line's documentation. `compute`: fp32 or bf16.
-// Throws UserError for a file that is missing or that this build cannot judge, IoError for one that is not a golden.
-std::vector<ParityResult> run_parity(const std::string& path, DType compute, Device& device, int threads);
+// All sections of one golden, in the order of the command line's documentation. Throws UserError for a file that is
+// missing or that this build cannot judge, and for TF32 on a CPU; IoError for a file that is not a golden.
+std::vector<ParityResult> run_parity(const std::string& path, const Precision& precision, Device& device, int threads);
 
 }  // namespace shardit

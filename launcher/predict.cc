@@ -74,7 +74,8 @@ double PredictedStep::total_exposed_ms() const {
 
 PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& measured, int threads) {
   const auto replicas = static_cast<int>(config.parallel().replicate_group());
-  const RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
+  RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
+  setup.precision.tf32 = false;  // its graphs and their memory are fp32's
   const CompiledProgram program = compile_run(setup, {}, threads);
   const WalkedStep step(program, setup, measured);
   Simulation simulation(program.memory, Issue::kComputing);

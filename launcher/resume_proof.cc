@@ -100,7 +100,10 @@ std::string ResumeProof::warn(const std::string& text) const {
 
 // Between kinds of device: what parity allows between this program and the reference, for the same reason: other
 // kernels sum in another order, in the same precision.
-double ResumeProof::tolerance() const { return setup_.precision.compute == DType::kF32 ? 2e-5 : 2e-2; }
+double ResumeProof::tolerance() const {
+  const Precision& p = setup_.precision;
+  return p.compute == DType::kBF16 ? 2e-2 : p.tf32 ? 2.5e-3 : 2e-5;
+}
 
 // How a loss fails to be the expected one; empty if it does not. A loss that is no number is the step's affair.
 std::string ResumeProof::difference(const Loss& loss, const Loss& expected) const {

@@ -33,7 +33,7 @@ RunParts::RunParts(const RunConfig& config, const TrainOptions& options, Ranks& 
   check_same_data(ranks_, "training", data_->fingerprint());
   if (validation_data_) check_same_data(ranks_, "validation", validation_data_->fingerprint());
   check_same_collectives(ranks_, *compiled);
-  const ProductsToldBy table(products_.choices.get());
+  const ProductsToldBy table(products_.choices.get(), setup_.precision.tf32);
   ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *device_, *pool_); });
 }
 

@@ -8,8 +8,6 @@ namespace shardit {
 namespace {
 
 DType dtype_of(RunConfig::Precision::Type type) {
-  REQUIRE(type != RunConfig::Precision::tf32,
-          "precision.compute is tf32: expected fp32 or bf16, since TF32 products need a CUDA device");
   return type == RunConfig::Precision::bf16 ? DType::kBF16 : DType::kF32;
 }
 
@@ -102,7 +100,8 @@ RunSetup make_setup(const RunConfig& config, const Mesh& mesh) {
                  .process = process_of(config),
                  .precision = {.compute = dtype_of(p.compute()),
                                .residual = dtype_of(p.residual()),
-                               .reduce = dtype_of(p.reduce())},
+                               .reduce = dtype_of(p.reduce()),
+                               .tf32 = p.compute() == RunConfig::Precision::tf32},
                  .recompute = recompute_of(config.parallel().recompute()),
                  .seed = config.seed(),
                  .global_batch = config.global_batch_size(),

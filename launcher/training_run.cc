@@ -32,7 +32,7 @@ TrainingRun::TrainingRun(const RunConfig& config, World& world, TrainingRunOptio
     compiled = compile_run(setup_, options_.graphs, target_of(device(), options_.threads));
   });
   check_same_collectives(ranks_, *compiled);
-  const ProductsToldBy table(products_.choices.get());
+  const ProductsToldBy table(products_.choices.get(), setup_.precision.tf32);
   ranks_.together("memory", [&] { program_.emplace(std::move(*compiled), *options_.device, pool_); });
   initialize_state(*program_, setup_);
   program_->run("constants");

@@ -28,9 +28,9 @@ class AskedProducts : public ProductChoices {
   mutable std::map<std::string, Product> products_;  // by key
 };
 
-std::vector<Product> products_in(const CompiledProgram& program) {
+std::vector<Product> products_in(const CompiledProgram& program, bool tf32) {
   const AskedProducts asked;
-  const ProductsToldBy note_them(&asked);
+  const ProductsToldBy note_them(&asked, tf32);
   for (const NamedGraph& g : program.graphs)
     for (int n = 0; n < g.graph.node_count(); ++n)
       if (const Node& node = g.graph.node(n); node.card->cuda_prepare) node.card->cuda_prepare(types_of(g.graph, node));
@@ -47,7 +47,8 @@ TuningWork work_for_tuning(const RunConfig& config) {
       "machine with a GPU, with device=cuda");
   const Target target = target_of(*work.device, 1);
   const RunConfig alone = on_one_rank(config);
-  work.products = products_in(compile_run(make_setup(alone), all_graphs(alone, target), target));
+  const RunSetup setup = make_setup(alone);
+  work.products = products_in(compile_run(setup, all_graphs(alone, target), target), setup.precision.tf32);
   RunState here;
   set_device_kind(here, *work.device);
   work.device_name = products_device(here);

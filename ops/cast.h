@@ -12,6 +12,7 @@ struct Precision {
   DType compute = DType::kF32;   // matrix product inputs and outputs, weights as they travel
   DType residual = DType::kF32;  // the residual stream
   DType reduce = DType::kF32;    // a micro-batch's weight gradient before it is folded
+  bool tf32 = false;             // products of fp32 operands by way of TF32; decides no type
 
   DType of(Role role, DType as_built) const;
 };

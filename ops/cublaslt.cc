@@ -65,7 +65,7 @@ struct DeviceProduct::Call {
   mutable cublasLtMatrixLayoutOpaque_t left, right, d;  // the library only reads them, but does not say so
   cublasLtMatmulAlgo_t wide, narrow;  // for operands aligned to kWideAlignment; to their elements, without epilogue
 
-  explicit Call(const Product& p) : product(p), blas(column_major(p)), handle(library(p)) {
+  explicit Call(const Product& p) : product(ProductsToldBy::as_told(p)), blas(column_major(p)), handle(library(p)) {
     init(left, blas.left);
     init(right, blas.right);
     init(d, blas.d);
@@ -82,7 +82,8 @@ struct DeviceProduct::Call {
   }
 
   void init(cublasLtMatmulDescOpaque_t& operation, const void* bias, const void* aside) const {
-    check(cublasLtMatmulDescInit(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescInit");
+    const cublasComputeType_t compute = product.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    check(cublasLtMatmulDescInit(&operation, compute, CUDA_R_32F), "cublasLtMatmulDescInit");
     const auto set = [&](cublasLtMatmulDescAttributes_t attribute, auto value) {
       check(cublasLtMatmulDescSetAttribute(&operation, attribute, &value, sizeof value),
             "cublasLtMatmulDescSetAttribute");

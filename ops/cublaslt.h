@@ -3,7 +3,7 @@
 // One product is one call, its algorithm chosen when the node is prepared: the one that a run was told to use, else the
 // library's first. That depends on the sizes, the types, the kind of GPU and the library's version, never on memory
 // that happens to be free or on timing; algorithms that would not give the same bits every time are not eligible. fp32
-// and bf16 operands, sums in fp32, no TF32.
+// and bf16 operands, sums in fp32; fp32 operands become TF32 only where a run says so.
 #pragma once
 
 #include <algorithm>

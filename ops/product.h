@@ -26,6 +26,7 @@ struct Product {
   MatrixLayout a, b, c;
   bool bias = false;
   Epilogue epilogue = Epilogue::kNone;
+  bool tf32 = false;  // a GPU rounds fp32 operands to TF32, 10 bits of mantissa, as it multiplies
 };
 
 // What a product reads and writes. The bias is null where it has none, `aside` where it has no epilogue.
@@ -43,7 +44,7 @@ struct MatrixTile {
 // "(8192 x 1152) (1152 x 4608) in bf16", for errors.
 inline std::string text_of(const Product& p) {
   return "(" + std::to_string(p.m) + " x " + std::to_string(p.k) + ") (" + std::to_string(p.k) + " x " +
-         std::to_string(p.n) + ") in " + name_of(p.a.dtype);
+         std::to_string(p.n) + ") in " + (p.tf32 ? "tf32" : name_of(p.a.dtype));
 }
 
 }  // namespace shardit

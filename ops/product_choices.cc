@@ -7,6 +7,7 @@ namespace shardit {
 namespace {
 
 thread_local const ProductChoices* choices_in_force = nullptr;
+thread_local bool tf32_in_force = false;
 
 // Indices by time; of equal times the lower one first.
 std::vector<size_t> by_time(std::span<const double> us) {
@@ -27,14 +28,25 @@ std::string key_of(const Product& p, int64_t alignment) {
   for (const MatrixLayout& matrix : {p.a, p.b, p.c})
     key += std::string(" ") + name_of(matrix.dtype) + ":" + std::to_string(matrix.row_stride) + ":" +
            std::to_string(matrix.column_stride);
-  return key + (p.bias ? " bias" : "") + word_of(p.epilogue) + " align " + std::to_string(alignment);
+  return key + (p.tf32 ? " tf32" : "") + (p.bias ? " bias" : "") + word_of(p.epilogue) + " align " +
+         std::to_string(alignment);
 }
 
-ProductsToldBy::ProductsToldBy(const ProductChoices* choices) : before_(choices_in_force) {
+ProductsToldBy::ProductsToldBy(const ProductChoices* choices, bool tf32)
+    : choices_before_(choices_in_force),
+      tf32_before_(tf32_in_force) {
   choices_in_force = choices;
+  tf32_in_force = tf32;
 }
-ProductsToldBy::~ProductsToldBy() { choices_in_force = before_; }
+ProductsToldBy::~ProductsToldBy() {
+  choices_in_force = choices_before_;
+  tf32_in_force = tf32_before_;
+}
 const ProductChoices* ProductsToldBy::current() { return choices_in_force; }
+Product ProductsToldBy::as_told(Product product) {
+  if (tf32_in_force) product.tf32 = product.a.dtype == DType::kF32;
+  return product;
+}
 
 std::vector<size_t> shortest(std::span<const double> us, size_t count) {
   std::vector<size_t> chosen = by_time(us);

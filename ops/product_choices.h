@@ -28,16 +28,19 @@ class ProductChoices {
   virtual const LibraryAlgorithm* find(const Product& product, int64_t alignment) const = 0;
 };
 
-// While one lives, products that its thread prepares are made as these say; null: as the library chooses.
+// While one lives, products that its thread prepares are made as these say; null: as the library chooses. tf32: those
+// of fp32 operands by way of TF32.
 class ProductsToldBy {
  public:
-  explicit ProductsToldBy(const ProductChoices* choices);
+  explicit ProductsToldBy(const ProductChoices* choices, bool tf32 = false);
   ~ProductsToldBy();
   ProductsToldBy(const ProductsToldBy&) = delete;
   static const ProductChoices* current();
+  static Product as_told(Product product);
 
  private:
-  const ProductChoices* before_;
+  const ProductChoices* choices_before_;
+  bool tf32_before_;
 };
 
 // Of times per algorithm, the first one the library's choice: the indices of the `count` shortest and of the first,

@@ -17,6 +17,10 @@ struct Flags {
   std::vector<std::string> files;
   std::string device = "cpu", precision = "fp32";
   bool json = false;
+
+  Precision way_of_products() const {
+    return {.compute = precision == "bf16" ? DType::kBF16 : DType::kF32, .tf32 = precision == "tf32"};
+  }
 };
 
 void print_line(const ParityResult& r) {
@@ -41,7 +45,7 @@ nlohmann::ordered_json to_json(const ParityResult& r) {
 // Judges one file: 1 if a section fails, else 0. Throws where the file cannot be judged.
 int judge(const std::string& file, const Flags& flags, Device& device, nlohmann::ordered_json& rows) {
   bool failed = false;
-  for (const ParityResult& result : run_parity(file, dtype_from_name(flags.precision), device, compute_threads())) {
+  for (const ParityResult& result : run_parity(file, flags.way_of_products(), device, compute_threads())) {
     failed = failed || result.status == ParityResult::kFail;
     if (flags.json)
       rows.push_back(to_json(result));
@@ -74,8 +78,12 @@ void add_parity_command(CLI::App& app, Handler& chosen) {
   command->add_option("--device", flags->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  command->add_option("--precision", flags->precision, "fp32, or bf16 (judges forward, cfg, loss and grad at 2e-2)")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
+  command
+      ->add_option(
+          "--precision", flags->precision,
+          "fp32; or, of which only forward, cfg, loss and grad are judged, bf16 (at 2e-2) and tf32 (on a GPU; at "
+          "2.5e-3)")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "Print a list of {file, section, status, error, tolerance}");
   command->callback([flags, &chosen] { chosen = by_first_rank([flags] { return run(*flags); }); });

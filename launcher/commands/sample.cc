@@ -23,6 +23,7 @@
 #include "launcher/signals.h"
 #include "launcher/state.h"
 #include "launcher/threads.h"
+#include "ops/product_choices.h"
 
 namespace shardit {
 namespace {
@@ -184,6 +185,7 @@ Job::Job(const Flags& f, Device& device, int threads) : pool(threads) {
   classes = parse_classes(f.classes, setup.model.num_classes);
   for (int64_t i = 0; i < config.sample().num(); ++i)
     labels.push_back(classes[static_cast<size_t>(i) % classes.size()]);
+  const ProductsToldBy way(nullptr, setup.precision.tf32);
   program.emplace(
       compile_run(setup, {.training = false, .sampling = sampling, .sampling_plan = plan}, target_of(device, threads)),
       device, pool);

@@ -36,6 +36,7 @@ TEST(BadConfig, AWrongTypeSaysWhatIsExpected) {
   EXPECT_TRUE(fails(plan_with({"optimizer.lr=fast"}), 2, {"expected a number, got 'fast'"}));
   EXPECT_TRUE(fails(plan_with({"data.flip=perhaps"}), 2, {"expected true or false"}));
   EXPECT_TRUE(fails(plan_with({"precision.compute=fp8"}), 2, {"expected fp32, tf32 or bf16", "'fp8'"}));
+  EXPECT_TRUE(fails(plan_with({"precision.compute=tf32"}), 2, {"are a GPU's", "device=cuda"}));
   EXPECT_TRUE(fails(plan_with({"steps=99999999999999999999"}), 2, {"steps"}));
 }
 

@@ -108,7 +108,7 @@ start() {
 
 parity() {
   local precision file begin code
-  for precision in fp32 bf16; do
+  for precision in fp32 tf32 bf16; do
     for file in "$here"/goldens/*.safetensors; do
       begin=$(date +%s.%N)
       call "parity-$precision-$(basename "$file").log" "$shardit" parity "$file" --device cuda --precision "$precision"

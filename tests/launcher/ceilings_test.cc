@@ -33,7 +33,7 @@ TEST(Ceilings, BytesHaveTheSpeedOfACopyOfTheirSize) {
 
 TEST(Ceilings, AreThoseOfThisMachine) {
   const auto device = make_cpu_device();
-  const Ceilings c = measure_ceilings(*device, 1);
+  const Ceilings c = measure_ceilings(*device, 1, false);
   EXPECT_GT(c.fp32_flops_per_s, 1e8);
   EXPECT_LT(c.fp32_flops_per_s, 1e13);
   EXPECT_GT(c.bf16_flops_per_s, 1e8);

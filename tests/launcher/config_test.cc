@@ -269,10 +269,10 @@ TEST(Config, GuidanceNeedsLabelDropout) {
   EXPECT_EQ(set_error("sample.cfg_channels=5"), "sample.cfg_channels=5 is above model.in_channels=4");
 }
 
-TEST(Config, WhatThisBuildCannotDoIsRefusedWithTheReason) {
-  EXPECT_EQ(set_error("precision.compute=tf32"),
-            "precision.compute=tf32: this build has no kernels for it; use fp32 or bf16");
+TEST(Config, Tf32IsAWayToMultiplyAndNoTypeToStore) {
+  EXPECT_EQ(parse(kSmall, {"precision.compute=tf32"}).precision().compute(), RunConfig::Precision::tf32);
   EXPECT_NE(set_error("precision.reduce=tf32").find("expected fp32 or bf16"), string::npos);
+  EXPECT_NE(set_error("precision.residual=tf32").find("expected fp32 or bf16"), string::npos);
 }
 
 // A checkpoint holds its config, and is looked at on machines of all kinds.

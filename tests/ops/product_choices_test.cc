@@ -28,6 +28,7 @@ TEST(ProductChoices, TheKeySaysAllThatAnAlgorithmDependsOn) {
   with([](Product& o) { o.c.dtype = DType::kF32; });
   with([](Product& o) { o.c.row_stride = 3464; });
   with([](Product& o) { o.bias = false; });
+  with([](Product& o) { o.tf32 = true; });
   with([](Product& o) { o.epilogue = Epilogue::kGelu; });
   with([](Product& o) { o.epilogue = Epilogue::kGeluGrad; });
 }
@@ -49,6 +50,18 @@ TEST(ProductChoices, AreInForceWhileTheyAreSaidAndForOneThread) {
     EXPECT_EQ(ProductsToldBy::current(), &a);
   }
   EXPECT_EQ(ProductsToldBy::current(), nullptr);
+}
+
+TEST(ProductChoices, TellOfTf32WhileTheyLive) {
+  const Product single, half{.a = {.dtype = DType::kBF16}};
+  {
+    const ProductsToldBy outer(nullptr, true);
+    EXPECT_TRUE(ProductsToldBy::as_told(single).tf32);
+    EXPECT_FALSE(ProductsToldBy::as_told(half).tf32);
+    const ProductsToldBy inner(nullptr);
+    EXPECT_FALSE(ProductsToldBy::as_told(single).tf32);
+  }
+  EXPECT_FALSE(ProductsToldBy::as_told(single).tf32);
 }
 
 TEST(ProductChoices, TheShortestAndTheFirstStayInTheRace) {

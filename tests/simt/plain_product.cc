@@ -19,8 +19,9 @@ struct DeviceProduct::Call {
   Product product;
 };
 
-DeviceProduct::DeviceProduct(const Product& product) : call_(std::make_unique<Call>(Call{product})) {
-  if (const ProductChoices* choices = ProductsToldBy::current()) choices->find(product, kWideAlignment);
+DeviceProduct::DeviceProduct(const Product& product)
+    : call_(std::make_unique<Call>(Call{ProductsToldBy::as_told(product)})) {
+  if (const ProductChoices* choices = ProductsToldBy::current()) choices->find(call_->product, kWideAlignment);
 }
 DeviceProduct::~DeviceProduct() = default;
 

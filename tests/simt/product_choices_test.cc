@@ -21,7 +21,7 @@ class Asked : public ProductChoices {
 };
 
 // By the last node of what `build` makes of inputs (40, 16), (24, 16) and (24).
-Keys asked_for(DType dtype, const std::function<void(Value, Value, Value)>& build) {
+Keys asked_for(DType dtype, const std::function<void(Value, Value, Value)>& build, bool tf32 = false) {
   Graph graph(dtype);
   const auto make = [&](const char* name, Shape shape) {
     return input(graph, name, {dtype, shape}, BufferClass::kActivations);
@@ -29,7 +29,7 @@ Keys asked_for(DType dtype, const std::function<void(Value, Value, Value)>& buil
   build(make("x", {40, 16}), make("w", {24, 16}), make("b", {24}));
   const Node& node = graph.node(graph.node_count() - 1);
   const Asked asked;
-  const ProductsToldBy note_them(&asked);
+  const ProductsToldBy note_them(&asked, tf32);
   node.card->cuda_prepare(types_of(graph, node));
   return asked.keys;
 }
@@ -44,6 +44,12 @@ TEST(ProductChoices, AProductIsAskedForAsTheLibraryWillMakeIt) {
                         linear_wgrad_bias(linear(x, w, {}), x, {24, 16});
                       }),
             Keys{"24x16x40 bf16:1:24 bf16:16:1 bf16:16:1 align 16"});
+}
+
+TEST(ProductChoices, OnlyProductsOfSinglePrecisionAreToldToUseTf32) {
+  const auto layer = [](Value x, Value w, Value b) { linear(x, w, b); };
+  EXPECT_EQ(asked_for(DType::kF32, layer, true), Keys{"40x24x16 fp32:16:1 fp32:1:16 fp32:24:1 tf32 bias align 16"});
+  EXPECT_EQ(asked_for(DType::kBF16, layer, true), Keys{"40x24x16 bf16:16:1 bf16:1:16 bf16:24:1 bias align 16"});
 }
 
 // The plain one is for operands that do not suit the library's epilogue.
