@@ -52,4 +52,32 @@ class Ahead {
   int64_t rows_ = 0, row_bytes_ = 0, stride_ = 0, width_ = 0, run_ = 0, row_ = 0, at_ = 0;
 };
 
+// Matrices of one height and width, to be asked for one row at a time, no faster than they will be used.
+class RowsAhead {
+ public:
+  RowsAhead(int64_t rows, int64_t row_bytes) : rows_(rows), row_bytes_(row_bytes) {}
+  void add(const void* first, int64_t stride_bytes) {
+    matrices_[count_++] = {static_cast<const std::byte*>(first), stride_bytes};
+  }
+  // From now on that share of all may be asked for: `part` of the rows of each, of all matrices in their order.
+  void allow(int64_t part) { allowed_ = part * count_; }
+  // The row whose turn it is, null where none may be asked for.
+  [[gnu::always_inline]] const std::byte* next() {
+    if (given_ == allowed_) return nullptr;
+    Places& matrix = matrices_[given_++ / rows_];
+    const std::byte* const row = matrix.at;
+    matrix.at += matrix.stride;
+    return row;
+  }
+  [[gnu::always_inline]] void ask() {
+    if (const std::byte* row = next()) ask_for(row, row_bytes_);
+  }
+
+ private:
+  static constexpr int kMost = 8;
+  Places matrices_[kMost];
+  int64_t rows_, row_bytes_, given_ = 0, allowed_ = 0;
+  int count_ = 0;
+};
+
 }  // namespace shardit

@@ -10,29 +10,33 @@ namespace {
 
 using namespace attention_tile;
 
-// `next`: what this thread computes next, most likely; may be the same.
+// The thread computes the next head of the next image next, most likely; they may be the same.
 template <typename T>
-void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, const Head<const T>& next,
-                    const Scratch<Accum<T>>& s) {
+void attention_head(const KernelArgs& k, const Sizes& z, int64_t image, int64_t head, int64_t next_image,
+                    int64_t next_head, const Scratch<Accum<T>>& s) {
   using S = Accum<T>;
   const Head<const T> in(z, k.in[0].as<T>(), image, head);
   const T* time = k.in[1].as<T>() + image * 3 * z.channels + head * z.depth;
-  T* out = k.out[0].as<T>() + image * z.tokens * z.channels + head * z.depth;
+  T* out = rows_of(z, k.out[0].as<T>(), image, head);
   S* lse = k.out[1].as<S>() + (image * z.heads + head) * z.tokens;
   const S scale = S(1) / std::sqrt(static_cast<S>(z.depth));
+  RowsAhead ahead(z.tokens, z.depth * int64_t{sizeof(T)});
+  add_rows_ahead(z, out, ahead);
+  add_rows_ahead(Head<const T>(z, k.in[0].as<T>(), next_image, next_head), ahead);
 
-  gather_table(z, k.in[2].as<T>(), head, s.table);
+  gather_bias(z, k.in[2].as<T>(), head, s);
   widen_transposed(z, in.k, in.stride, s.key, s.key_t);
   widen_tokens(z, in.v, in.stride, s.value);
   const int64_t grain = z.some_rows();
   for (int64_t begin = 0; begin < z.tokens; begin += grain) {
     const int64_t rows = std::min(grain, z.tokens - begin);
+    ahead.allow(begin + rows);
     widen<S>(rows, z.depth, in.q + begin * in.stride, in.stride, widen_row(z.depth, time, s.time), scale, s.query);
-    compute_logits(z, begin, rows, s);
-    exponentiate(z, rows, lse + begin, s, [&](int64_t i) { prefetch_row(z, next, begin + i); });
+    compute_logits(z, begin, rows, s, ahead);
+    exponentiate(z, rows, lse + begin, s);
     for (int64_t i = 0; i < rows; ++i) lse[begin + i] += log_of(s.per_row[i]);
     for (int64_t i = 0; i < rows; ++i) s.per_row[i] = S(1) / s.per_row[i];
-    multiply<S>(rows, z.depth, z.tokens, left(s.logits), fixed(s.value), s.out, false);
+    multiply<S>(rows, z.depth, z.tokens, left(s.logits), fixed(s.value), s.out, false, ahead);
     widen_row(z.depth, time + 2 * z.channels, s.time);
     for (int64_t i = 0; i < rows; ++i)
       narrow_row(z.depth, s.out.data + i * s.out.stride, s.per_row[i], s.time, out + (begin + i) * z.channels);
@@ -45,16 +49,15 @@ void attention_cpu(const KernelArgs& k) {
     const Sizes z = sizes_of(k.in[0].shape(), k.attr<AttentionAttrs>().heads);
     const int64_t runs = tile_count(z.heads, z.head_run());
     const int64_t tiles = z.images * runs;
-    const auto head_at = [&](int64_t image, int64_t head) { return Head<const T>(z, k.in[0].as<T>(), image, head); };
     k.pool->run(tiles, [&](int64_t tile, int thread) {
       const Scratch<S> scratch(z, false, reinterpret_cast<S*>(k.workspace + thread * scratch_bytes<S>(z, false)));
       const Tile heads = tile_at(z.heads, z.head_run(), tile % runs);
       const int64_t later = std::min(tile + k.pool->threads(), tiles - 1);
-      for (int64_t head = heads.begin; head < heads.end; ++head)
-        attention_head<T>(
-            k, z, tile / runs, head,
-            head + 1 < heads.end ? head_at(tile / runs, head + 1) : head_at(later / runs, later % runs * z.head_run()),
-            scratch);
+      for (int64_t head = heads.begin; head < heads.end; ++head) {
+        const bool more = head + 1 < heads.end;
+        attention_head<T>(k, z, tile / runs, head, more ? tile / runs : later / runs,
+                          more ? head + 1 : later % runs * z.head_run(), scratch);
+      }
     });
   });
 }

@@ -30,8 +30,7 @@ struct Sizes {
   int64_t token_stride() const { return padded_stride(tokens); }
   int64_t depth_stride() const { return padded_stride(depth); }
 
-  // Query rows whose logits are computed together: few, so that what a tile asks for ahead, row by row, comes between
-  // the products and not all at once.
+  // Rows that are computed together: few, so that what becomes of a product finds it in the first-level cache.
   int64_t some_rows() const { return std::min<int64_t>(tokens, 16); }
   // Those whose logits the backward pass keeps: 64 Ki of them, so that they stay in the second-level cache; blocks of
   // nearly equal height.
@@ -43,6 +42,11 @@ struct Sizes {
   int64_t head_run() const { return std::max<int64_t>(1, std::min(heads, images * heads / 64)); }
   // Images whose bias gradients one tile sums: as many as leave 64 tiles, at most 8.
   int64_t group() const { return std::max<int64_t>(1, std::min<int64_t>(8, images * heads / 64)); }
+  // Whether a row of the table is one vector. Then a head's bias, written out, is small, and sums of a row stay in
+  // registers while queries go by; a larger window's runs of keys are whole vectors anyway.
+  bool small_window() const { return window <= 8; }
+  // Whether a tile sums its images' logit gradients, and takes the table's from the sum: images of one block.
+  bool sums_logit_gradients() const { return group() > 1 && block_rows() == tokens; }
   int64_t groups() const { return tile_count(images, group()); }
 };
 
@@ -60,10 +64,11 @@ constexpr int64_t kSlack = 32;  // elements behind matrices whose rows are writt
 
 // One thread's scratch. Made on a null base, it tells how many bytes it takes.
 template <typename S> struct Scratch {
-  S *next, *table, *table_grad;                  // the bias of one head, last entry first; its gradient
+  S *next, *table, *bias, *table_grad;           // of one head, last entry first: the bias, as rows; its gradient
   S *time, *dtime_q, *dtime_v, *per_row;         // rows of D; one number per query of the block
-  PaddedMatrix<S> query, dout, out;              // (block, D)
-  PaddedMatrix<S> key, value, dkey, dvalue;      // (N, D)
+  PaddedMatrix<S> query, dout;                   // (block, D)
+  PaddedMatrix<S> out;                           // (some rows, D)
+  PaddedMatrix<S> key, value, dkey, dvalue;      // (N, D); the gradients where there are several blocks
   PaddedMatrix<S> key_t, value_t;                // (D, N)
   PaddedMatrix<S> logits, dlogits, dlogits_sum;  // (block, N)
 
@@ -71,10 +76,11 @@ template <typename S> struct Scratch {
     const int64_t rows = backward ? z.block_rows() : z.some_rows(), tokens = whole_vectors(z.tokens),
                   depth = whole_vectors(z.depth);
     table = take(z.table() + kSlack);
+    bias = take(z.small_window() ? z.window * z.window * (2 * z.window - 1) + kSlack : 0);
     time = take(depth);
     per_row = take(rows);
     query = matrix(rows, z.depth_stride());
-    out = matrix(rows, z.depth_stride());
+    out = matrix(z.some_rows(), z.depth_stride());
     key = matrix(tokens, z.depth_stride());
     key_t = matrix(depth, z.token_stride());
     logits = matrix(rows, z.token_stride());
@@ -87,9 +93,9 @@ template <typename S> struct Scratch {
     dtime_v = take(depth);
     value_t = matrix(depth, z.token_stride());
     dlogits = matrix(rows, z.token_stride());
-    dlogits_sum = matrix(rows == z.tokens ? rows : 0, z.token_stride());
-    dkey = matrix(tokens, z.depth_stride());
-    dvalue = matrix(tokens, z.depth_stride());
+    dlogits_sum = matrix(z.sums_logit_gradients() ? rows : 0, z.token_stride());
+    dkey = matrix(rows < z.tokens ? tokens : 0, z.depth_stride());
+    dvalue = matrix(rows < z.tokens ? tokens : 0, z.depth_stride());
     dout = matrix(rows, z.depth_stride());
   }
 
@@ -117,7 +123,6 @@ template <typename S> int64_t scratch_bytes(const Sizes& z, bool backward) {
 
 template <typename S> PaddedMatrix<const S> fixed(PaddedMatrix<S> m) { return {m.data, m.stride}; }
 template <typename S> LeftOperand<S> left(PaddedMatrix<S> m) { return {m.data, m.stride, 1}; }
-template <typename S> LeftOperand<S> left_transposed(PaddedMatrix<S> m) { return {m.data, 1, m.stride}; }
 
 // The pointers of one head of one image.
 template <typename T> struct Head {
@@ -129,25 +134,22 @@ template <typename T> struct Head {
         v(k + z.channels),
         stride(3 * z.channels) {}
 };
-
-// Asks for row i of what is computed next: a head's rows lie far apart, where the hardware does not look ahead.
-template <typename T> void prefetch_row(const Sizes& z, const T* rows, int64_t stride, int64_t i) {
-  ask_for(rows + i * stride, z.depth * static_cast<int64_t>(sizeof(T)));
+// The same of what has one row of D per token.
+template <typename T> T* rows_of(const Sizes& z, T* x, int64_t image, int64_t head) {
+  return x + image * z.tokens * z.channels + head * z.depth;
 }
-template <typename T> void prefetch_row(const Sizes& z, const Head<T>& head, int64_t i) {
-  for (const T* rows : {head.q, head.k, head.v}) prefetch_row(z, rows, head.stride, i);
+
+// A head's rows lie far apart, where the hardware does not look ahead.
+template <typename T> void add_rows_ahead(const Head<T>& head, RowsAhead& ahead) {
+  for (const T* rows : {head.v, head.k, head.q}) ahead.add(rows, head.stride * int64_t{sizeof(T)});
+}
+template <typename T> void add_rows_ahead(const Sizes& z, const T* rows, RowsAhead& ahead) {
+  ahead.add(rows, z.channels * int64_t{sizeof(T)});
 }
 
 template <typename T, typename S> const S* widen_row(int64_t n, const T* from, S* to) {
   for (int64_t i = 0; i < n; ++i) to[i] = static_cast<S>(from[i]);
   return to;
-}
-
-// The bias of one head, last entry first: in this order the biases of a query's keys ascend with the key.
-template <typename T, typename S> void gather_table(const Sizes& z, const T* bias, int64_t head, S* table) {
-  const int64_t n = z.table();
-  for (int64_t r = 0; r < n; ++r) table[r] = static_cast<S>(bias[(n - 1 - r) * z.heads + head]);
-  std::fill(table + n, table + n + kSlack, S(0));
 }
 
 // Where the biases of query i and the keys of row 0 begin in a reversed table; each further row is 2 window - 1 on.
@@ -164,21 +166,45 @@ template <typename S, typename F> void for_table_runs(const Sizes& z, int64_t i,
     for (int64_t c = 0; c < z.window; c += kLanes) f(row * z.window + c, offset + c, std::min(kLanes, z.window - c));
 }
 
+// The bias of one head. s.table: last entry first, so that the biases of a query's keys ascend with the key. s.bias, of
+// a small window: for each column of queries all rows of that, cut to what these queries meet, so that a query's biases
+// lie in a row.
+template <typename T, typename S> void gather_bias(const Sizes& z, const T* from, int64_t head, const Scratch<S>& s) {
+  const int64_t n = z.table(), w = z.window;
+  for (int64_t r = 0; r < n; ++r) s.table[r] = static_cast<S>(from[(n - 1 - r) * z.heads + head]);
+  std::fill(s.table + n, s.table + n + kSlack, S(0));
+  if (!z.small_window()) return;
+  S* row_of_keys = s.bias;
+  for (int64_t column = 0; column < w; ++column)
+    for (int64_t row = 0; row < 2 * w - 1;
+         ++row, row_of_keys += w)  // a vector has too much: the next one overwrites it
+      store(row_of_keys, load(s.table + row * (2 * w - 1) + w - 1 - column));
+}
+
+// The biases of query i, to `row`: stored as whole vectors, of which the next one, or the padding, overwrites what is
+// too much.
+template <typename S> void store_biases(const Sizes& z, int64_t i, const Scratch<S>& s, S* row) {
+  if (!z.small_window())
+    return for_table_runs<S>(z, i, [&](int64_t key, int64_t at, int64_t) { store(row + key, load(s.table + at)); });
+  const int64_t w = z.window;
+  const S* bias = s.bias + (i % w * (2 * w - 1) + w - 1 - i / w) * w;
+  for (int64_t j = 0; j < z.tokens; j += kVectorLanes<S>) store(row + j, load(bias + j));
+}
+
 // logits = query key^T + bias for rows [begin, begin + rows); minus infinity in the padding.
-template <typename S> void compute_logits(const Sizes& z, int64_t begin, int64_t rows, const Scratch<S>& s) {
+template <typename S>
+void compute_logits(const Sizes& z, int64_t begin, int64_t rows, const Scratch<S>& s, RowsAhead& ahead) {
   for (int64_t i = 0; i < rows; ++i) {
     S* row = s.logits.data + i * s.logits.stride;
-    // A run is stored as a whole vector: the next run, or the padding, overwrites what is too much.
-    for_table_runs<S>(z, begin + i, [&](int64_t key, int64_t at, int64_t) { store(row + key, load(s.table + at)); });
+    store_biases(z, begin + i, s, row);
     for (int64_t j = z.tokens; j < whole_vectors(z.tokens); j += kVectorLanes<S>)
       store(row + j, broadcast(-std::numeric_limits<S>::infinity()));
   }
-  multiply<S>(rows, z.tokens, z.depth, left(s.query), fixed(s.key_t), s.logits, true);
+  multiply<S>(rows, z.tokens, z.depth, left(s.query), fixed(s.key_t), s.logits, true, ahead);
 }
 
 // Per row: max of the logits, which become exp(logit - max), and their sum in s.per_row.
-template <typename S, typename F>
-void exponentiate(const Sizes& z, int64_t rows, S* max, const Scratch<S>& s, F&& after_row) {
+template <typename S> void exponentiate(const Sizes& z, int64_t rows, S* max, const Scratch<S>& s) {
   constexpr int64_t kLanes = kVectorLanes<S>;
   const int64_t padded = whole_vectors(z.tokens);
   for (int64_t i = 0; i < rows; ++i) {
@@ -193,7 +219,6 @@ void exponentiate(const Sizes& z, int64_t rows, S* max, const Scratch<S>& s, F&&
       total += p;
     }
     s.per_row[i] = sum(total);
-    after_row(i);
   }
 }
 
@@ -224,6 +249,14 @@ template <typename S, typename T> void narrow_row(int64_t n, const S* from, S fa
 // to += from, padded rows.
 template <typename S> void add_row(int64_t n, const S* from, S* to) {
   for (int64_t i = 0; i < whole_vectors(n); i += kVectorLanes<S>) store(to + i, load(to + i) + load(from + i));
+}
+// to += the rows of `from`, one after another.
+template <typename S> void add_rows(int64_t rows, int64_t n, PaddedMatrix<const S> from, S* to) {
+  for (int64_t i = 0; i < whole_vectors(n); i += kVectorLanes<S>) {
+    Vector<S> sum = load(to + i);
+    for (int64_t r = 0; r < rows; ++r) sum += load(from.data + r * from.stride + i);
+    store(to + i, sum);
+  }
 }
 
 // Calls f with the element type of qkv, which is input `first`, of qkv_time and of the bias.

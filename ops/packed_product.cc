@@ -18,12 +18,6 @@ using namespace packed;
 
 namespace {
 
-// The compiler takes the pointer for one that it knows nothing of.
-template <typename T> [[gnu::always_inline]] inline T* opaque(T* p) {
-  asm("" : "+r"(p));
-  return p;
-}
-
 // R rows of a: those of a strip, or rows that each lie along k. Of these every third has a pointer; the compiler would
 // find a sum of row and stride for each, which are more than it has registers for.
 template <bool strip, int R, typename S> class RowsOfA {

@@ -5,6 +5,7 @@
 // neither on the register tiles nor on the other elements.
 #pragma once
 
+#include "ops/ahead.h"
 #include "ops/vector.h"
 
 namespace shardit {
@@ -28,32 +29,36 @@ template <typename S> struct PaddedMatrix {
   int64_t stride;
 };
 
+inline constexpr int64_t kProductsPerAsk = 8;  // along the inner index
+
 // R rows of V registers of sums.
 template <typename S, int R, int V>
-__attribute__((always_inline)) inline void multiply_block(int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
-                                                          PaddedMatrix<S> c, bool accumulate) {
-  constexpr int kLanes = kRegisterLanes<S>;
-  Register<S> sum[R][V];
+[[gnu::always_inline]] inline void multiply_block(int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
+                                                  PaddedMatrix<S> c, bool accumulate, RowsAhead& ahead) {
+  Register<S> sum[R][V] = {};
+  const auto for_sums = [&](auto f) {
+    S* row = opaque(c.data);  // else the compiler keeps R pointers from the loads to the stores
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r, row += c.stride)
 #pragma GCC unroll 16
-    for (int v = 0; v < V; ++v)
-      sum[r][v] = accumulate ? load_register<S>(c.data + r * c.stride + v * kLanes) : Register<S>{};
-  for (int64_t k = 0; k < inner; ++k) {
+      for (int v = 0; v < V; ++v) f(sum[r][v], row + v * kRegisterLanes<S>);
+  };
+  if (accumulate) for_sums([](Register<S>& x, const S* at) { x = load_register<S>(at); });
+  int64_t k = 0;
+  do {
+    if (k % kProductsPerAsk == 0) ahead.ask();
     Register<S> row[V];
 #pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) row[v] = load_register<S>(b.data + k * b.stride + v * kLanes);
+    for (int v = 0; v < V; ++v) row[v] = load_register<S>(b.data + v * kRegisterLanes<S>);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const Register<S> x = broadcast_register(a.data[r * a.row_stride + k * a.inner_stride]);
+      const Register<S> x = broadcast_register(a.data[r * a.row_stride]);
 #pragma GCC unroll 16
       for (int v = 0; v < V; ++v) sum[r][v] = fma_register(x, row[v], sum[r][v]);
     }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) store_register(c.data + r * c.stride + v * kLanes, sum[r][v]);
+    a.data += a.inner_stride, b.data += b.stride;
+  } while (++k < inner);
+  for_sums([](const Register<S>& x, S* at) { store_register(at, x); });
 }
 
 // The widest strip and what is cut from wider ones, in registers, and the rows of one of V: R * V sums, V of b and one
@@ -69,26 +74,27 @@ inline constexpr int kRowsInRegisters = kRegisterBytes == 64 ? (V <= 2   ? 12
 
 template <typename S, int V>
 __attribute__((noinline)) void multiply_strip(int64_t rows, int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
-                                              PaddedMatrix<S> c, bool accumulate) {
+                                              PaddedMatrix<S> c, bool accumulate, RowsAhead& ahead) {
   const int64_t blocks = (rows + kRowsInRegisters<V> - 1) / kRowsInRegisters<V>;
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t begin = rows * i / blocks, count = rows * (i + 1) / blocks - begin;  // of nearly equal height
     const LeftOperand<S> left{a.data + begin * a.row_stride, a.row_stride, a.inner_stride};
     const PaddedMatrix<S> result{c.data + begin * c.stride, c.stride};
     with_constant<kRowsInRegisters<V>>(
-        count, [&](auto r) { multiply_block<S, decltype(r)::value, V>(inner, left, b, result, accumulate); });
+        count, [&](auto r) { multiply_block<S, decltype(r)::value, V>(inner, left, b, result, accumulate, ahead); });
   }
 }
 
-// c (rows, columns) = a (rows, inner) b (inner, columns), or += ; columns are rounded up to whole vectors.
+// c (rows, columns) = a (rows, inner) b (inner, columns), or += ; columns are rounded up to whole vectors. Meanwhile
+// rows of `ahead` are asked for. REQUIRES: inner > 0.
 template <typename S>
 void multiply(int64_t rows, int64_t columns, int64_t inner, LeftOperand<S> a, PaddedMatrix<const S> b,
-              PaddedMatrix<S> c, bool accumulate) {
+              PaddedMatrix<S> c, bool accumulate, RowsAhead& ahead) {
   int64_t registers = (columns + kVectorLanes<S> - 1) / kVectorLanes<S> * kRegistersOfVector;
   while (registers > 0) {
     const int64_t width = registers <= kWidestStrip ? registers : kUsualStrip;
     with_constant<kWidestStrip>(
-        width, [&](auto v) { multiply_strip<S, decltype(v)::value>(rows, inner, a, b, c, accumulate); });
+        width, [&](auto v) { multiply_strip<S, decltype(v)::value>(rows, inner, a, b, c, accumulate, ahead); });
     b.data += width * kRegisterLanes<S>;
     c.data += width * kRegisterLanes<S>;
     registers -= width;

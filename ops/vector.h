@@ -42,6 +42,12 @@ template <typename S> using Register = typename RegisterOf<S>::type;
 template <typename S> inline constexpr int kRegisterLanes = kRegisterBytes / static_cast<int>(sizeof(S));
 template <typename S> inline constexpr int kVectorLanes = 64 / static_cast<int>(sizeof(S));
 
+// The compiler takes the pointer for one that it knows nothing of.
+template <typename T> [[gnu::always_inline]] inline T* opaque(T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 // Calls f with the constant n, 1 <= n <= kMost.
 template <int kMost, typename F> [[gnu::always_inline]] inline void with_constant(int64_t n, F&& f) {
   if (n == kMost) return f(std::integral_constant<int, kMost>());
@@ -208,15 +214,17 @@ template <typename S> inline Vector<S> fma(const Vector<S>& a, const Vector<S>& 
 template <typename S> inline Vector<S> maximum(const Vector<S>& a, const Vector<S>& b) {
   return Vector<S>::of_registers([&](int i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
 }
-// The first n lanes of x, else 0.
-template <typename S> inline Vector<S> first_lanes(const Vector<S>& x, int64_t n) {
+// Lanes [begin, end) of x, else 0.
+template <typename S> inline Vector<S> lanes_between(const Vector<S>& x, int64_t begin, int64_t end) {
   alignas(64) static constexpr auto kLane = [] {
     std::array<S, kVectorLanes<S>> lane{};
     for (int i = 0; i < kVectorLanes<S>; ++i) lane[i] = static_cast<S>(i);
     return lane;
   }();
   const Vector<S> lane = load(kLane.data());
-  return Vector<S>::of_registers([&](int i) { return lane.part[i] < static_cast<S>(n) ? x.part[i] : Register<S>{}; });
+  return Vector<S>::of_registers([&](int i) {
+    return lane.part[i] >= static_cast<S>(begin) && lane.part[i] < static_cast<S>(end) ? x.part[i] : Register<S>{};
+  });
 }
 // x where `condition` is greater than zero, else 0.
 template <typename S> inline Vector<S> where_positive(const Vector<S>& condition, const Vector<S>& x) {

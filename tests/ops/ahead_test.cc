@@ -48,5 +48,22 @@ TEST(Ahead, NothingButItsRowsWhereSharesAreEven) {
   EXPECT_EQ(lines_asked_for(c, 32).size(), 128u * 16);
 }
 
+TEST(RowsAhead, AreGivenInTheirOrderAndNoFasterThanAllowed) {
+  constexpr int64_t kRows = 3, kStride = 40;
+  std::byte a[kRows * kStride], b[kRows * kStride];
+  RowsAhead ahead(kRows, 8);
+  ahead.add(a, kStride);
+  ahead.add(b, kStride);
+  EXPECT_EQ(ahead.next(), nullptr);
+  ahead.allow(2);
+  std::vector<const std::byte*> given;
+  for (int i = 0; i < 5; ++i) given.push_back(ahead.next());
+  EXPECT_EQ(given, (std::vector<const std::byte*>{a, a + kStride, a + 2 * kStride, b, nullptr}));
+  ahead.allow(kRows);
+  EXPECT_EQ(ahead.next(), b + kStride);
+  EXPECT_EQ(ahead.next(), b + 2 * kStride);
+  EXPECT_EQ(ahead.next(), nullptr);
+}
+
 }  // namespace
 }  // namespace shardit

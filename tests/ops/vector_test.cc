@@ -82,12 +82,14 @@ TEST(Vector, KeepsTheLanesThatAreAskedFor) {
   float lanes[16];
   for (int l = 0; l < 16; ++l) lanes[l] = static_cast<float>(l + 1);
   for (int n = 0; n <= 16; ++n) {
-    const Vector<float> first = first_lanes(load(lanes), n), over = where_positive(load(lanes) - float(n), load(lanes));
-    for (int l = 0; l < 16; ++l) {
-      EXPECT_EQ(first[l], l < n ? lanes[l] : 0);
-      EXPECT_EQ(over[l], l + 1 > n ? lanes[l] : 0);
-    }
+    const Vector<float> over = where_positive(load(lanes) - float(n), load(lanes));
+    for (int l = 0; l < 16; ++l) EXPECT_EQ(over[l], l + 1 > n ? lanes[l] : 0);
   }
+  for (int begin = -17; begin <= 17; ++begin)
+    for (int end : {begin, begin + 1, begin + 8, begin + 40}) {
+      const Vector<float> some = lanes_between(load(lanes), begin, end);
+      for (int l = 0; l < 16; ++l) EXPECT_EQ(some[l], l >= begin && l < end ? lanes[l] : 0);
+    }
 }
 
 template <typename S, typename T> void expect_transposed() {
@@ -158,14 +160,15 @@ TEST(SmallMatmul, MultipliesAndTransposesExactly) {
           for (int64_t k = 0; k < inner; ++k) a[r * inner_stride + k] = static_cast<float>((r * 5 + k * 3) % 7 - 3);
         for (int64_t k = 0; k < inner; ++k)
           for (int64_t j = 0; j < columns; ++j) b[k * stride + j] = static_cast<float>((j + 2 * k) % 5 - 2);
+        RowsAhead nothing(1, 0);
         multiply<float>(rows, columns, inner, {a.data(), inner_stride, 1}, {b.data(), stride}, {c.data(), stride},
-                        false);
+                        false, nothing);
         transpose<float>(whole_vectors(rows), whole_vectors(inner), {a.data(), inner_stride},
                          {at.data(), padded_stride(rows)});
         multiply<float>(rows, columns, inner, {at.data(), 1, padded_stride(rows)}, {b.data(), stride},
-                        {ct.data(), stride}, false);
+                        {ct.data(), stride}, false, nothing);
         multiply<float>(rows, columns, inner, {at.data(), 1, padded_stride(rows)}, {b.data(), stride},
-                        {ct.data(), stride}, true);
+                        {ct.data(), stride}, true, nothing);
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t j = 0; j < columns; ++j) {
             float sum = 0;
