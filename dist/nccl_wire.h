@@ -13,9 +13,8 @@ namespace shardit {
 
 // Gives the groups of `mesh` that have several ranks communicators on the GPU that this thread computes on; `device`,
 // which is that GPU, looks after them while the host waits for it, and takes its memory from NCCL, registered with all
-// of them. Collective over the world, of several ranks. Throws
-// DeviceError where NCCL is missing, too old, or not the same on all ranks, CommError where ranks do not find each
-// other.
+// of them. Collective over the world, of several ranks. Throws DeviceError where NCCL is missing, too old, or not the
+// same on all ranks, CommError where ranks do not find each other.
 [[gnu::weak]] void connect_gpus(World& world, Mesh& mesh, Device& device);
 
 inline bool built_with_nccl() { return connect_gpus != nullptr; }

@@ -77,9 +77,8 @@ std::string stage_graph(SamplerStage stage) { return std::string("sample.") + na
 
 CompiledProgram compile_run(const RunSetup& setup, const RunProgramOptions& o, const Target& target) {
   REQUIRE(!setup.precision.tf32 || target.kernels == Kernels::kCuda,
-          "precision.compute=tf32: products by way of TF32 are a GPU's, and this run computes on the CPU\nuse "
-          "device=cuda, or precision.compute=fp32 "
-          "or bf16");
+          "precision.compute=tf32: products by way of TF32 are a GPU's, and this run computes on the CPU\n"
+          "use device=cuda, or precision.compute=fp32 or bf16");
   Graph constants;
   std::vector<NamedGraph> graphs;
   const auto add_forward = [&](const std::string& name, const Graph& graph, const std::string& source) {

@@ -174,11 +174,10 @@ template <typename T, typename S> void gather_bias(const Sizes& z, const T* from
   for (int64_t r = 0; r < n; ++r) s.table[r] = static_cast<S>(from[(n - 1 - r) * z.heads + head]);
   std::fill(s.table + n, s.table + n + kSlack, S(0));
   if (!z.small_window()) return;
-  S* row_of_keys = s.bias;
+  S* to = s.bias;
   for (int64_t column = 0; column < w; ++column)
-    for (int64_t row = 0; row < 2 * w - 1;
-         ++row, row_of_keys += w)  // a vector has too much: the next one overwrites it
-      store(row_of_keys, load(s.table + row * (2 * w - 1) + w - 1 - column));
+    for (int64_t row = 0; row < 2 * w - 1; ++row, to += w)
+      store(to, load(s.table + row * (2 * w - 1) + w - 1 - column));  // the next vector overwrites what is too much
 }
 
 // The biases of query i, to `row`: stored as whole vectors, of which the next one, or the padding, overwrites what is

@@ -95,9 +95,9 @@ template <bool kToTokens> void permute(const KernelArgs& k, void* stream, const 
     return device::visit_unit({row_bytes}, {k.in[0].data, k.out[0].data},
                               [&](auto bytes) { permute<device::Unit<bytes>, 1, kToTokens>(k, stream, image); });
   const void* const tokens = kToTokens ? k.out[0].data : k.in[0].data;
-  device::visit(k.out[0].dtype(), [&]<typename T>(T) {
+  device::visit_unit({size}, {}, [&](auto element) {
     device::visit_unit({a.patch * row_bytes}, {tokens}, [&](auto bytes) {
-      permute<T, std::max<int>(1, bytes / int{sizeof(T)}), kToTokens>(k, stream, image);
+      permute<device::Unit<element>, std::max(1, bytes / element), kToTokens>(k, stream, image);
     });
   });
 }
