@@ -17,7 +17,7 @@ namespace shardit {
 // Where a device takes its memory, if others must know of it: a library that reads it in place when it sends.
 struct MemorySource {
   std::function<void*(size_t bytes)> take;      // null where there is not so much
-  std::function<void(void* memory)> give_back;  // outlives whatever else `take` needs
+  std::function<void(void* memory)> give_back;  // also when what `take` needs is gone
 };
 
 class Device {

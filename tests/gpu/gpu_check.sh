@@ -199,15 +199,15 @@ sample() {
 # The collectives alone, then what is made of them. Any number of ranks at any stage makes the weights of one rank without
 # NCCL; also in two levels.
 nccl() {
-  local n groups stage
+  local n groups stage told
   for n in 2 4; do
     for groups in 1 2; do
       NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=REG NCCL_DEBUG_FILE="$out/nccl-says-$n-$groups-%p.log" SHARDIT_SHARE_GPU=1 \
         job nccl-check-$n-$groups.log "${on_ranks[@]}" "$n" "$here/nccl_check" $groups
       judge nccl "collectives: $n ranks, $groups groups" $? "$(tail -n 1 "$out/nccl-check-$n-$groups.log")"
-      cat "$out/nccl-says-$n-$groups"-*.log 2>/dev/null | grep -c 'register comm .* buffer' >"$out/registered.txt"
-      [ "$(cat "$out/registered.txt")" -gt 0 ]
-      judge nccl "memory registered: $n ranks, $groups groups" $? "$(cat "$out/registered.txt") times"
+      told=$(cat "$out/nccl-says-$n-$groups"-*.log 2>/dev/null | grep -c 'register comm .* buffer')
+      [ "$told" -gt 0 ]
+      judge nccl "memory registered: $n ranks, $groups groups" $? "$told times"
     done
   done
   fresh nccl-alone
