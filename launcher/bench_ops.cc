@@ -27,8 +27,8 @@ std::string default_bench_config() {
 
 OpsBench measure_ops(const RunConfig& config, int times, int threads) {
   const std::string wanted = RunConfig::Device_Name(config.device());
-  const bool tf32 = config.precision().compute() == RunConfig::Precision::tf32;
-  OpsBench bench{.threads = threads, .ceilings = measure_ceilings(*open_device(wanted).device, threads, tf32)};
+  OpsBench bench{.threads = threads,
+                 .ceilings = measure_ceilings(*open_device(wanted).device, threads, multiplies_in_tf32(config))};
   const auto world = make_single_world();
   TrainingRunOptions options{.device = open_device(wanted).device, .threads = threads};
   options.graphs = all_graphs(config, target_of(*options.device, threads));

@@ -106,8 +106,7 @@ StepBench measure_step(const RunConfig& config, const StepBenchOptions& options,
   Ranks ranks(world);
   check_start(config, ranks);
   StepBench bench{.ranks = ranks.size(), .threads = options.threads, .images = config.global_batch_size()};
-  const bool tf32 = config.precision().compute() == RunConfig::Precision::tf32;
-  bench.ceilings = measure_together(ranks, *device_of_run(config, ranks), options.threads, tf32);
+  bench.ceilings = measure_together(ranks, *device_of_run(config, ranks), options.threads, multiplies_in_tf32(config));
 
   TrainingRunOptions as_in_a_run{.device = device_of_run(config, ranks), .threads = options.threads};
   const Target target = target_of(*as_in_a_run.device, options.threads);

@@ -90,6 +90,8 @@ void check_ranks(const RunConfig& config, const Mesh& mesh) {
 
 }  // namespace
 
+bool multiplies_in_tf32(const RunConfig& config) { return config.precision().compute() == RunConfig::Precision::tf32; }
+
 RunSetup make_setup(const RunConfig& config, const Mesh& mesh) {
   check_ranks(config, mesh);
   const auto& p = config.precision();
@@ -101,7 +103,7 @@ RunSetup make_setup(const RunConfig& config, const Mesh& mesh) {
                  .precision = {.compute = dtype_of(p.compute()),
                                .residual = dtype_of(p.residual()),
                                .reduce = dtype_of(p.reduce()),
-                               .tf32 = p.compute() == RunConfig::Precision::tf32},
+                               .tf32 = multiplies_in_tf32(config)},
                  .recompute = recompute_of(config.parallel().recompute()),
                  .seed = config.seed(),
                  .global_batch = config.global_batch_size(),

@@ -8,6 +8,9 @@
 
 namespace shardit {
 
+// Whether products of fp32 operands go by way of TF32.
+bool multiplies_in_tf32(const RunConfig& config);
+
 // For one rank of `mesh`. UserError naming the rank counts that would do if its size does not divide the micro-batches.
 RunSetup make_setup(const RunConfig& config, const Mesh& mesh = plan_mesh(1, 0, 1));
 // The same, with communicators. Collective: all ranks get theirs, or all the same error.

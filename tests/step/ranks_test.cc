@@ -101,6 +101,29 @@ Outcome outcome_of(const Arrangement& a) {
   return outcome;
 }
 
+MemoryPlan plan_of(const RunConfig& config, int ranks, int rank, int replicas) {
+  const RunSetup setup = make_setup(config, plan_mesh(ranks, rank, replicas));
+  return compile_run(setup, run_program_options(config, setup, 1), 1).memory;
+}
+
+// NCCL may read and write registered memory only where it lies at one place on all ranks.
+TEST(Ranks, MemoryLiesAtOnePlaceOnAllRanks) {
+  for (int stage = 0; stage <= 3; ++stage)
+    for (int replicas : {1, 2}) {
+      const RunConfig config = config_of(
+          {"parallel.zero_stage=" + std::to_string(stage), "parallel.replicate_group=" + std::to_string(replicas)});
+      const MemoryPlan first = plan_of(config, 4, 0, replicas);
+      for (int rank = 1; rank < 4; ++rank) {
+        const MemoryPlan plan = plan_of(config, 4, rank, replicas);
+        EXPECT_EQ(plan.arena_bytes, first.arena_bytes);
+        for (size_t g = 0; g < first.graphs.size(); ++g)
+          EXPECT_TRUE(
+              std::ranges::equal(plan.graphs[g].values, first.graphs[g].values, {}, &Place::offset, &Place::offset))
+              << "stage " << stage << ", " << replicas << " replicas, rank " << rank << ", graph " << g;
+      }
+    }
+}
+
 void expect_same(const Outcome& a, const Outcome& b, const std::string& what) {
   EXPECT_EQ(a.losses, b.losses) << what;
   EXPECT_EQ(a.norms, b.norms) << what;
