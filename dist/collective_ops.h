@@ -5,6 +5,7 @@
 // Flat tensors; "rank" is a rank of the group; `label` is what traces and the watchdog call the node's call.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "core/op_card.h"
@@ -21,7 +22,13 @@ Value all_to_all(Value whole, const Group& group, const std::string& label);
 // fp32 (size * n) on every rank -> (n): the sum over ranks of their parts number `rank`, in whatever order is fastest.
 Value reduce_scatter(Value whole, const Group& group, const std::string& label);
 
-// The ranks among which a node moves bytes: 1 if it is no collective.
-int ranks_of_collective(const Node& node);
+// How a node moves bytes, for predictions.
+struct Collective {
+  std::string group;  // its name
+  int ranks = 1;
+  // Each rank sends to each other what that one gets; else from neighbour to neighbour, around a ring.
+  bool direct = false;
+};
+std::optional<Collective> collective_of(const Node& node);
 
 }  // namespace shardit

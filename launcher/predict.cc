@@ -2,29 +2,20 @@
 
 #include <algorithm>
 
-#include "core/simulate.h"
 #include "dist/collective_ops.h"
 #include "launcher/run_program.h"
-#include "launcher/run_setup.h"
 
 namespace shardit {
 namespace {
 
-double duration_ms(const Graph& graph, const Node& node, const Measured& measured) {
-  if (node.card == &input_card) return 0;
-  const int ranks = ranks_of_collective(node);
-  if (ranks == 1) return measured.kernels.ms(graph, node);
-  return measured.link.us(ranks - 1, node.card->cost(types_of(graph, node)).wire_bytes) * 1e-3;
-}
-
 // A graph of the program with what it takes to walk it.
 class Walked {
  public:
-  Walked(const CompiledProgram& program, size_t index, const Measured& measured)
+  Walked(const CompiledProgram& program, size_t index, const Pace& pace)
       : graph_(program.graphs[index].graph),
         schedule_(program.schedules[index]),
         handover_(find_handover(graph_, schedule_, program.memory, static_cast<int>(index))) {
-    for (const Step& step : schedule_.steps) ms_.push_back(duration_ms(graph_, graph_.node(step.node), measured));
+    for (const Step& step : schedule_.steps) ms_.push_back(pace.node_ms(graph_, graph_.node(step.node)));
   }
   void run(Simulation& simulation, int slot) const { simulation.run(graph_, schedule_, handover_, ms_, slot); }
 
@@ -38,13 +29,13 @@ class Walked {
 // The graphs of a step, one after another, with what the host does between them.
 class WalkedStep {
  public:
-  WalkedStep(const CompiledProgram& program, const RunSetup& setup, const Measured& measured)
+  WalkedStep(const CompiledProgram& program, const RunSetup& setup, const Pace& pace)
       : order_(graphs_of_step(setup)),
-        between_ms_(measured.between_ms),
+        between_ms_(pace.between_ms),
         loss_(program.memory.shared_index("step.loss")) {
     for (size_t g = 0; g < program.graphs.size(); ++g)
       if (std::find(order_.begin(), order_.end(), program.graphs[g].name) != order_.end())
-        graphs_.emplace(program.graphs[g].name, Walked(program, g, measured));
+        graphs_.emplace(program.graphs[g].name, Walked(program, g, pace));
   }
 
   void run(Simulation& simulation) const {
@@ -72,13 +63,22 @@ double PredictedStep::total_exposed_ms() const {
   return sum;
 }
 
-PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& measured, int threads) {
-  const auto replicas = static_cast<int>(config.parallel().replicate_group());
-  RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
-  setup.precision.tf32 = false;  // its graphs and their memory are fp32's
-  const CompiledProgram program = compile_run(setup, {}, threads);
-  const WalkedStep step(program, setup, measured);
-  Simulation simulation(program.memory, Issue::kComputing);
+Pace pace_of(const Measured& measured) {
+  return {.node_ms =
+              [&measured](const Graph& graph, const Node& node) {
+                if (node.card == &input_card) return 0.0;
+                const auto collective = collective_of(node);
+                if (!collective) return measured.kernels.ms(graph, node);
+                return measured.link.us(collective->ranks - 1, node.card->cost(types_of(graph, node)).wire_bytes) *
+                       1e-3;
+              },
+          .between_ms = measured.between_ms,
+          .issue = Issue::kComputing};
+}
+
+PredictedStep predict_step(const CompiledProgram& program, const RunSetup& setup, const Pace& pace) {
+  const WalkedStep step(program, setup, pace);
+  Simulation simulation(program.memory, pace.issue);
   step.run(simulation);  // the first begins with nothing under way
   const double begin_ms = simulation.ms(Stream::kCompute);
   const auto exposed_before = simulation.exposed_ms();
@@ -89,6 +89,13 @@ PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& m
     predicted.exposed_ms[unit] = ms - (before == exposed_before.end() ? 0 : before->second);
   }
   return predicted;
+}
+
+PredictedStep predict_step(const RunConfig& config, int ranks, const Measured& measured, int threads) {
+  const auto replicas = static_cast<int>(config.parallel().replicate_group());
+  RunSetup setup = make_setup(config, plan_mesh(ranks, 0, replicas));
+  setup.precision.tf32 = false;  // its graphs and their memory are fp32's
+  return predict_step(compile_run(setup, {}, threads), setup, pace_of(measured));
 }
 
 }  // namespace shardit
