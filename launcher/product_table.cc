@@ -1,12 +1,12 @@
 #include "launcher/product_table.h"
 
-#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
 #include "checkpoints/crc32c.h"
 #include "checkpoints/file_system.h"
 #include "core/error.h"
 #include "launcher/product_table.pb.h"
+#include "launcher/proto_text.h"
 
 namespace shardit {
 namespace {
@@ -15,13 +15,6 @@ using google::protobuf::TextFormat;
 
 constexpr int64_t kMostBytes = int64_t{16} << 20;
 constexpr const char* kFix = "\nwrite it anew with `shardit bench ops CONFIG --tune`, or take product_table out";
-
-struct FirstComplaint : google::protobuf::io::ErrorCollector {
-  void AddError(int line, int, const std::string& message) override {
-    if (text.empty()) text = ":" + std::to_string(line + 1) + ": " + message;
-  }
-  std::string text;
-};
 
 std::string hex_of(const LibraryAlgorithm& algorithm) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -58,10 +51,8 @@ void check(const pb::ProductTable::Entry& entry, const std::string& where) {
 
 ProductTable parse_product_table(const std::string& text, const std::string& name) {
   pb::ProductTable message;
-  FirstComplaint complaint;
-  TextFormat::Parser parser;
-  parser.RecordErrorsTo(&complaint);
-  REQUIRE(parser.ParseFromString(text, &message), "product table " + name + complaint.text + kFix);
+  const std::string complaint = parse_proto_text(text, message);
+  REQUIRE(complaint.empty(), "product table " + name + complaint + kFix);
   ProductTable table;
   for (const pb::ProductTable::Entry& entry : message.entry()) {
     const std::string where = "product table " + name + ", entry " + std::to_string(table.size() + 1);
