@@ -69,6 +69,10 @@ Value operand(Graph& graph, const char* name, Shape shape) {
   return input(graph, name, {DType::kF32, shape}, BufferClass::kActivations, Role::kCompute);
 }
 
+std::string gflops(double per_s) { return format_number(per_s * 1e-9, 3); }
+
+}  // namespace
+
 // The faster of the products of a square linear layer: forward, and the gradients of its input and its weight.
 double measure_products(Device& device, int threads, DType dtype) {
   const int64_t n = device.kernels() == Kernels::kCuda ? 8192 : 1024;
@@ -91,10 +95,6 @@ Ceilings::Copy measure_copy(Device& device, int threads, int64_t bytes) {
   const double moved = static_cast<double>(bytes);
   return {moved, moved / Repeated(device, threads, graph).best_seconds()};
 }
-
-std::string gflops(double per_s) { return format_number(per_s * 1e-9, 3); }
-
-}  // namespace
 
 const char* name_of(Floor::Limit limit) { return limit == Floor::Limit::kFlops ? "flops" : "bytes"; }
 

@@ -39,7 +39,11 @@ struct Ceilings {
   Floor floor(const Cost& cost, DType products) const;
 };
 
-// Takes a few seconds on the CPU. All of a job's ranks at once measure what each of them has.
+// Single ones: a second or less on the CPU.
+double measure_products(Device& device, int threads, DType dtype);        // flops per second
+Ceilings::Copy measure_copy(Device& device, int threads, int64_t bytes);  // read and written together
+// Of several sizes, and both types: a few seconds on the CPU. All of a job's ranks at once measure what each of them
+// has.
 Ceilings measure_ceilings(Device& device, int threads, bool tf32);
 
 // NVIDIA's figure for dense bf16 products on a GPU of this name; 0: not known.

@@ -36,6 +36,53 @@ TEST(Plan, JsonHasTheKeysOfTheContract) {
   }
   EXPECT_EQ(sum, one.at("peak_bytes").get<int64_t>()) << "the classes are the whole";
   EXPECT_EQ(one.at("checkpoint_bytes"), 4 * 5 * plan.at("parameters").get<int64_t>());
+  for (const char* key : {"step_ms", "mfu", "images_per_s", "finish_h", "device_h"}) EXPECT_GT(one.at(key), 0) << key;
+  EXPECT_EQ(one.at("exposed_ms"), 0) << "there is nobody to wait for";
+}
+
+TEST(Plan, AWeakScalingIsLabelledAndHasThatManyImagesForEachRank) {
+  const Json strong = plan_json({}, 2), weak = plan_json({"--weak"}, 2);
+  EXPECT_EQ(strong.at("scaling"), "strong");
+  EXPECT_EQ(weak.at("scaling"), "weak");
+  EXPECT_EQ(weak.at("plans").at(0).at("global_batch_images"),
+            2 * strong.at("plans").at(0).at("global_batch_images").get<int>());
+  const Ran ran = run({"plan", tiny_config(), "--ranks", "1,2", "--weak"});
+  EXPECT_TRUE(contains(ran.out, "weak scaling: each rank has the config's global_batch_size images"));
+}
+
+TEST(Plan, ASweepNamesTheBestAndSaysWhy) {
+  const Words words = {"plan", tiny_config(), "--ranks", "2", "--sweep"};
+  const Ran ran = run(words);
+  ASSERT_TRUE(succeeds(ran));
+  EXPECT_TRUE(contains(ran.out, "best: zero_stage="));
+  Words json = words;
+  json.push_back("--json");
+  const Json sweep = Json::parse(run(json).out).at("sweeps").at(0);
+  int best = 0, stages = 0;
+  for (const Json& row : sweep.at("rows")) {
+    best += row.at("best").get<bool>() ? 1 : 0;
+    stages |= 1 << row.at("zero_stage").get<int>();
+  }
+  EXPECT_EQ(best, 1);
+  EXPECT_EQ(stages, 15) << "all four";
+  EXPECT_GE(sweep.at("why").size(), 3u);
+}
+
+TEST(Plan, ForMachinesThatItDoesNotKnowTakesAFile) {
+  const TestFolder folder;
+  const std::string file = folder / "machines.textproto";
+  write_bytes(file,
+              "fp32_tflops: 0.1 bf16_tflops: 0.1 copies_gb_per_s: 10 of_limit: 0.5 "
+              "inside { gb_per_s: 10 step_us: 1 } across { gb_per_s: 1 step_us: 10 }");
+  const auto exposed_ms = [&](const Words& more) {
+    Words words = {"--cluster", file};
+    words.insert(words.end(), more.begin(), more.end());
+    return plan_json(words, 2).at("plans").at(0).at("exposed_ms").get<double>();
+  };
+  EXPECT_LT(exposed_ms({"--gpus-per-node", "2"}), exposed_ms({"--gpus-per-node", "1"}));
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--cluster", folder / "none"}), 2, {"--cluster", "h200-ib400", "cpu"}));
+  write_bytes(file, "fp32_tflop: 1");
+  EXPECT_TRUE(fails(run({"plan", tiny_config(), "--cluster", file}), 2, {file + ":1: ", "fp32_tflop"}));
 }
 
 TEST(Plan, IsWhatTheRunAllocates) {
