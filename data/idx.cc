@@ -97,10 +97,18 @@ class IdxDataset : public Dataset {
   IdxFile images_, labels_;
 };
 
-// The first of `stem`.gz and `stem` that exists.
-std::string find_file(const std::string& stem) {
+std::string stem_of(const std::string& directory, const std::string& split) {
+  return directory + (split == "train" ? "/train-" : "/t10k-");
+}
+
+// The first of `stem`.gz and `stem` that exists; empty if neither does.
+std::string find_file_if_any(const std::string& stem) {
   for (const std::string& path : {stem + ".gz", stem})
     if (std::filesystem::exists(path)) return path;
+  return "";
+}
+std::string find_file(const std::string& stem) {
+  if (const std::string path = find_file_if_any(stem); !path.empty()) return path;
   throw UserError("no data file '" + stem +
                   ".gz', nor the same without .gz\nfix: apt-get install dataset-fashion-mnist (" +
                   kFashionMnistDirectory + "), or give the folder that holds the IDX files");
@@ -140,10 +148,17 @@ std::unique_ptr<Dataset> open_idx_files(const std::string& images_path, const st
 
 std::unique_ptr<Dataset> open_idx(const std::string& directory, const std::string& split, int64_t classes) {
   REQUIRE(split == "train" || split == "test", "unknown split '" + split + "': expected train or test");
-  const std::string stem = directory + (split == "train" ? "/train-" : "/t10k-");
+  const std::string stem = stem_of(directory, split);
   const std::string folder = std::filesystem::path(directory + "/.").lexically_normal().parent_path().filename();
   const std::string images = find_file(stem + "images-idx3-ubyte"), labels = find_file(stem + "labels-idx1-ubyte");
   return open_idx_files(images, labels, folder + "/" + split, classes);
+}
+
+std::vector<std::string> idx_splits(const std::string& directory) {
+  std::vector<std::string> splits;
+  for (const char* split : {"train", "test"})
+    if (!find_file_if_any(stem_of(directory, split) + "images-idx3-ubyte").empty()) splits.emplace_back(split);
+  return splits;
 }
 
 }  // namespace shardit

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "data/dataset.h"
 
@@ -19,6 +20,9 @@ inline constexpr char kFashionMnistDirectory[] = "/usr/share/datasets/fashion-mn
 // Throws UserError if a file is missing, the split is unknown, or a label is not below `classes`; IoError if a file is
 // damaged, cut short, followed by junk, or images and labels differ in number.
 std::unique_ptr<Dataset> open_idx(const std::string& directory, const std::string& split, int64_t classes);
+
+// The splits that lie in DIRECTORY, of "train" and "test": those with a file of images.
+std::vector<std::string> idx_splits(const std::string& directory);
 
 // The same for two files of any name.
 std::unique_ptr<Dataset> open_idx_files(const std::string& images, const std::string& labels, const std::string& name,

@@ -14,6 +14,7 @@ namespace shardit {
 namespace {
 
 constexpr size_t kExamples = 5;
+constexpr const char* kLabels = "labels";
 constexpr size_t kClassesShown = 20;
 constexpr uint64_t kHeadBytes = 1 << 16;
 constexpr int64_t kSlice = 256;  // images between two words to who waits
@@ -132,8 +133,9 @@ void print_classes(std::ostream& out, const DataSurvey& s) {
   }
   const auto [few, many] = std::minmax_element(s.classes.begin(), s.classes.end(),
                                                [](const auto& a, const auto& b) { return a.second < b.second; });
-  out << "classes: " << s.classes.size() << " by " << s.class_from << " (data.class_from: " << s.class_from << "), of "
-      << few->second << " to " << many->second << " images\n";
+  out << "classes: " << s.classes.size() << " by " << s.class_from;
+  if (s.class_from != kLabels) out << " (data.class_from: " << s.class_from << ")";
+  out << ", of " << few->second << " to " << many->second << " images\n";
   if (s.classes.size() > kClassesShown) return;
   for (const auto& [name, count] : s.classes)
     out << "  " << std::left << std::setw(44) << printable(name) << std::right << std::setw(8) << count << "\n";
@@ -159,6 +161,25 @@ DataSurvey survey_images(const ImageFiles& files, std::optional<ClassFrom> from,
     add(survey.kinds, kind_of(*seen[i].header), name);
     add_oddities(*seen[i].header, name, survey.odd);
     extents.push_back({seen[i].header->width, seen[i].header->height});
+  }
+  add_extents(std::move(extents), survey);
+  return survey;
+}
+
+DataSurvey survey_labelled(const std::vector<std::unique_ptr<Dataset>>& parts, const std::string& name) {
+  DataSurvey survey{.name = name, .class_from = kLabels};
+  std::vector<Extents> extents;
+  for (const auto& part : parts) {
+    survey.images += part->size();
+    survey.bytes += part->size() * (part->image_bytes() + 1);
+    survey.kinds["idx grey"].count += part->size();
+    extents.insert(extents.end(), static_cast<size_t>(part->size()), {part->width(), part->height()});
+    std::vector<uint8_t> pixels(static_cast<size_t>(part->image_bytes()));
+    for (int64_t i = 0; i < part->size(); ++i) {
+      int64_t label = 0;
+      part->read(i, pixels.data(), &label);
+      ++survey.classes[part->class_names().empty() ? std::to_string(label) : part->class_names()[label]];
+    }
   }
   add_extents(std::move(extents), survey);
   return survey;

@@ -7,6 +7,7 @@
 
 #include "data/order.h"
 #include "tests/cli/program.h"
+#include "tests/data/files.h"
 #include "tests/data/tar_files.h"
 
 namespace shardit {
@@ -388,6 +389,45 @@ TEST(DataVerify, NamesEveryCorruptImage) {
   const Ran as_json = run({"data", "verify", folder.images(), "--json"});
   EXPECT_EQ(as_json.code, 4);
   EXPECT_EQ(json::parse(as_json.out)["bad"].size(), 2u);
+}
+
+// Three images of 4 x 5 to train on, and two to test.
+struct IdxFolder : TestFolder {
+  IdxFolder() {
+    using namespace testing_files;
+    put("train-images-idx3-ubyte", idx(0x0803, {3, 4, 5}, counting(60)));
+    put("train-labels-idx1-ubyte", idx(0x0801, {3}, {2, 0, 1}));
+    put("t10k-images-idx3-ubyte.gz", gzip(idx(0x0803, {2, 4, 5}, counting(40))));
+    put("t10k-labels-idx1-ubyte", idx(0x0801, {2}, {2, 2}));
+  }
+  void put(const std::string& name, const Bytes& bytes) const { testing_files::write_bytes(*this / name, bytes); }
+};
+
+TEST(DataInspect, CountsIdxFilesOfOneSplitOrOfBoth) {
+  const IdxFolder folder;
+  const json all = json::parse(run({"data", "inspect", folder / "", "--json"}).out),
+             test = json::parse(run({"data", "inspect", folder / "", "--split", "test", "--json"}).out);
+  EXPECT_EQ(all["images"], 5);
+  EXPECT_EQ(all["classes"], json({{"0", 1}, {"1", 1}, {"2", 3}}));
+  EXPECT_EQ(all["class_from"], "labels");
+  EXPECT_EQ(all["kinds"], json({{"idx grey", 5}}));
+  EXPECT_EQ(all["largest"], json({{"width", 5}, {"height", 4}}));
+  EXPECT_EQ(test["images"], 2);
+  EXPECT_EQ(test["classes"], json({{"2", 2}}));
+  EXPECT_TRUE(contains(run({"data", "inspect", folder / ""}).out, "classes: 3 by labels, of 1 to 3 images"));
+  EXPECT_TRUE(fails(run({"data", "inspect", folder / "", "--split", "dev"}), 2, {"--split dev", "train and test"}));
+  EXPECT_TRUE(fails(run({"data", "inspect", folder / "", "--class-from", "folder"}), 2, {"labels of their own"}));
+}
+
+TEST(DataVerify, ReadsIdxFilesWhole) {
+  const IdxFolder folder;
+  EXPECT_TRUE(contains(run({"data", "verify", folder / ""}).out, "/train and "));
+  EXPECT_EQ(json::parse(run({"data", "verify", folder / "", "--json"}).out)["images"], 5);
+  Bytes cut = testing_files::read_bytes(folder / "t10k-images-idx3-ubyte.gz");
+  cut.resize(cut.size() - 3);
+  folder.put("t10k-images-idx3-ubyte.gz", cut);
+  EXPECT_TRUE(succeeds(run({"data", "verify", folder / "", "--split", "train"}))) << "the other split is whole";
+  EXPECT_TRUE(fails(run({"data", "verify", folder / ""}), 4, {"t10k-images-idx3-ubyte.gz"}));
 }
 
 TEST(BenchData, TellsRatesByThreadsAndWhereTheTimeGoes) {
