@@ -60,15 +60,21 @@ constexpr Known kKnown[] = {
 
 using Given = pb::Cluster;
 
-double positive(double x, const char* key, const std::string& name) {
-  REQUIRE(x > 0, "cluster " + name + ": " + key + " is not given, or not greater than 0");
+constexpr double kMost = 1e9;  // of any number, so that none overflows
+
+double positive(double x, const std::string& key, const std::string& name) {
+  REQUIRE(x > 0 && x < kMost, "cluster " + name + ": " + key + " is not given, or not greater than 0 and below 1e9");
+  return x;
+}
+double not_negative(double x, const std::string& key, const std::string& name) {
+  REQUIRE(x >= 0 && x < kMost, "cluster " + name + ": " + key + " is below 0, or not below 1e9");
   return x;
 }
 
 Link link_of(const Given::Link& given, const char* key, const std::string& name) {
-  REQUIRE(given.gb_per_s() > 0 && given.step_us() >= 0,
-          "cluster " + name + ": " + key + " needs a gb_per_s greater than 0, and no step_us below 0");
-  return {.step_us = given.step_us(), .gb_per_s = given.gb_per_s()};
+  const std::string in = std::string(key) + ".";
+  return {.step_us = not_negative(given.step_us(), in + "step_us", name),
+          .gb_per_s = positive(given.gb_per_s(), in + "gb_per_s", name)};
 }
 
 std::map<std::string, Cluster::Share> shares_of(const Given& given, const std::string& name) {
@@ -109,22 +115,20 @@ Ceilings measured_ceilings(const RunConfig& config, int threads) {
 
 Cluster cluster_of(const Given& given, const std::string& name, const RunConfig& config, int threads) {
   const bool tf32 = multiplies_in_tf32(config), measures = !given.has_fp32_tflops() && !given.gpus();
-  Cluster cluster{.name = name,
-                  .about = given.about(),
-                  .gpus = given.gpus(),
-                  .ranks_per_node = given.ranks_per_node(),
-                  .memory_bytes = static_cast<int64_t>(given.memory_gib() * (int64_t{1} << 30)),
-                  .ceilings = measures ? measured_ceilings(config, threads) : given_ceilings(given, name, tf32),
-                  .stated_bf16_flops_per_s = given.stated_bf16_tflops() * 1e12,
-                  .of_limit = shares_of(given, name),
-                  .others_of_limit = positive(given.of_limit(), "of_limit", name),
-                  .kernel_ms = given.kernel_us() * 1e-3,
-                  .between_rounds_ms = given.between_rounds_ms(),
-                  .inside = link_of(given.inside(), "inside", name),
-                  .across = link_of(given.across(), "across", name)};
-  REQUIRE(cluster.ranks_per_node >= 0 && cluster.kernel_ms >= 0 && cluster.between_rounds_ms >= 0,
-          "cluster " + name + ": ranks_per_node, kernel_us or between_rounds_ms is below 0");
-  return cluster;
+  const double memory_gib = not_negative(given.memory_gib(), "memory_gib", name);
+  return {.name = name,
+          .about = given.about(),
+          .gpus = given.gpus(),
+          .ranks_per_node = static_cast<int>(not_negative(given.ranks_per_node(), "ranks_per_node", name)),
+          .memory_bytes = static_cast<int64_t>(memory_gib * (int64_t{1} << 30)),
+          .ceilings = measures ? measured_ceilings(config, threads) : given_ceilings(given, name, tf32),
+          .stated_bf16_flops_per_s = not_negative(given.stated_bf16_tflops(), "stated_bf16_tflops", name) * 1e12,
+          .of_limit = shares_of(given, name),
+          .others_of_limit = positive(given.of_limit(), "of_limit", name),
+          .kernel_ms = not_negative(given.kernel_us(), "kernel_us", name) * 1e-3,
+          .between_rounds_ms = not_negative(given.between_rounds_ms(), "between_rounds_ms", name),
+          .inside = link_of(given.inside(), "inside", name),
+          .across = link_of(given.across(), "across", name)};
 }
 
 // Of the group's ranks, those on the node of rank 0, which is in it.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "core/error.h"
 #include "launcher/config.h"
 #include "ops/ops.h"
@@ -103,8 +105,18 @@ TEST(Cluster, AFileIsToldWhatIsWrongAndWhere) {
       << complaint_about("gpus: true");
   const std::string misspelt = std::string(kSmallCluster) + "op { card: 'linaer' of_limit: 1 }";
   EXPECT_NE(complaint_about(misspelt).find("no op 'linaer': did you mean 'linear'?"), std::string::npos);
+  for (const auto& [key, good, bad] : std::vector<std::array<const char*, 3>>{{"memory_gib", " 1 ", " nan "},
+                                                                              {"memory_gib", " 1 ", " 1e300 "},
+                                                                              {"ranks_per_node", " 8 ", " -8 "},
+                                                                              {"kernel_us", " 2 ", " -1 "},
+                                                                              {"gb_per_s", " 10 ", " inf "}}) {
+    std::string text = kSmallCluster;
+    const std::string from = std::string(key) + ":" + good;
+    text.replace(text.find(from), from.size(), std::string(key) + ":" + bad);
+    EXPECT_NE(complaint_about(text).find(std::string(key) + " is "), std::string::npos) << text;
+  }
   const std::string impossible = std::string(kSmallCluster) + "op { card: 'linear' of_limit: -1 }";
-  EXPECT_NE(complaint_about(impossible).find("of_limit of an op is not given, or not greater than 0"),
+  EXPECT_NE(complaint_about(impossible).find("of_limit of an op is not given, or not greater than 0 and below 1e9"),
             std::string::npos);
 }
 
