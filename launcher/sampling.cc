@@ -77,15 +77,15 @@ class BatchSampler {
 
 }  // namespace
 
-SampledImages draw_images(Program& program, const RunSetup& setup, const SamplingSetup& sampling,
-                          const SamplingPlan& plan, const std::vector<int64_t>& labels, int64_t first_image,
-                          Ranks& ranks, const SamplingProgress& progress) {
+bool draw_images(Program& program, const RunSetup& setup, const SamplingSetup& sampling, const SamplingPlan& plan,
+                 const std::vector<int64_t>& labels, int64_t first_image, Ranks& ranks,
+                 const SamplingProgress& progress, const TakeImages& take) {
   const int64_t batch = sampling.batch;
   BatchSampler sampler(program, setup, sampling, plan);
   const int64_t side = setup.model.input_size, count = static_cast<int64_t>(labels.size());
   const int64_t elements = batch * sampler.image_elements(), steps = static_cast<int64_t>(plan.steps.steps.size());
   const SharedWork work((count + batch - 1) / batch, ranks);
-  SampledImages images{.count = count, .height = side, .width = side, .channels = setup.model.in_channels};
+  SampledImages images{.height = side, .width = side, .channels = setup.model.in_channels};
   std::vector<float> mine(static_cast<size_t>(elements)), all(static_cast<size_t>(elements * ranks.size()));
   for (int64_t round = 0; round < work.rounds(); ++round) {
     const int64_t first = work.mine(round) * batch;
@@ -95,15 +95,30 @@ SampledImages draw_images(Program& program, const RunSetup& setup, const Samplin
     for (int64_t s = 0; s < steps; ++s) {
       sampler.step(s);
       const bool stop = progress && !progress(round * steps + s + 1, work.rounds() * steps);
-      if (ranks.any("stop", stop)) return {};
+      if (ranks.any("stop", stop)) return false;
     }
     sampler.finish(mine.data(), batch);
     ranks.control().all_gather("samples", mine.data(), all.data(), elements * static_cast<int64_t>(sizeof(float)));
-    images.real.insert(images.real.end(), all.begin(), all.begin() + work.count_of(round) * elements);
+    images.first = work.first_of(round) * batch;
+    images.count = std::min(work.count_of(round) * batch, count - images.first);  // without the last batch's padding
+    images.real.assign(all.begin(), all.begin() + images.count * sampler.image_elements());
+    to_pixels(images.real, setup.process->time_dtype() != DType::kI64, images.pixels);
+    take(images);
   }
-  images.real.resize(static_cast<size_t>(count * sampler.image_elements()));  // without the last batch's padding
-  to_pixels(images.real, setup.process->time_dtype() != DType::kI64, images.pixels);
-  return images;
+  return true;
+}
+
+SampledImages draw_all_images(Program& program, const RunSetup& setup, const SamplingSetup& sampling,
+                              const SamplingPlan& plan, const std::vector<int64_t>& labels, int64_t first_image,
+                              Ranks& ranks, const SamplingProgress& progress) {
+  SampledImages all;
+  const auto join = [&](const SampledImages& some) {
+    all.count += some.count, all.height = some.height, all.width = some.width, all.channels = some.channels;
+    all.real.insert(all.real.end(), some.real.begin(), some.real.end());
+    all.pixels.insert(all.pixels.end(), some.pixels.begin(), some.pixels.end());
+  };
+  if (!draw_images(program, setup, sampling, plan, labels, first_image, ranks, progress, join)) return {};
+  return all;
 }
 
 void to_pixels(const std::vector<float>& real, bool edm, std::vector<uint8_t>& pixels) {

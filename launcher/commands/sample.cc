@@ -116,37 +116,71 @@ std::vector<std::string> names_of(const std::vector<int64_t>& classes, const Run
   return names;
 }
 
-// A row per class, with its name: at most ten classes, at most ten images each.
-void write_grid(const std::string& path, const SampledImages& images, const std::vector<int64_t>& labels,
-                const std::vector<int64_t>& classes, const std::vector<std::string>& names) {
-  const size_t rows = std::min<size_t>(classes.size(), 10),
-               columns = std::min<size_t>(10, (labels.size() + classes.size() - 1) / classes.size());
-  const size_t bytes = static_cast<size_t>(images.height * images.width * images.channels);
-  const GridOptions options{.columns = static_cast<int64_t>(columns),
-                            .row_labels = {names.begin(), names.begin() + static_cast<int64_t>(rows)}};
-  std::vector<uint8_t> pixels;
-  for (size_t r = 0; r < rows; ++r) {
-    size_t found = 0;
-    for (size_t i = 0; i < labels.size() && found < columns; ++i) {
-      if (labels[i] != classes[r]) continue;
-      pixels.insert(pixels.end(), images.pixels.begin() + static_cast<int64_t>(i * bytes),
-                    images.pixels.begin() + static_cast<int64_t>((i + 1) * bytes));
-      ++found;
-    }
-    pixels.resize((r + 1) * columns * bytes, 255);
-  }
-  write_png(path, make_grid(pixels.data(), static_cast<int64_t>(rows * columns), images.height, images.width,
-                            images.channels, options));
-}
+// A row per class, with its name: at most ten classes, at most ten images each, kept as they come.
+class ClassGrid {
+ public:
+  ClassGrid(const std::vector<int64_t>& classes, const std::vector<int64_t>& labels)
+      : labels_(labels),
+        rows_of_(classes.begin(), classes.begin() + std::min<int64_t>(std::ssize(classes), 10)),
+        columns_(std::min<size_t>(10, (labels.size() + classes.size() - 1) / classes.size())),
+        rows_(rows_of_.size()) {}
 
-void write_samples(const std::string& path, const SampledImages& images, const std::vector<int64_t>& labels) {
-  NpzWriter npz(path);
-  npz.begin({"arr_0", DType::kU8, {images.count, images.height, images.width, images.channels}});
-  npz.write(images.pixels.data(), images.pixels.size());
-  npz.begin({"arr_1", DType::kI64, {images.count}});
-  npz.write(labels.data(), labels.size() * sizeof(int64_t));
-  npz.close();
-}
+  void take(const SampledImages& images) {
+    const int64_t bytes = images.height * images.width * images.channels;
+    height_ = images.height, width_ = images.width, channels_ = images.channels;
+    for (int64_t i = 0; i < images.count; ++i)
+      for (size_t r = 0; r < rows_.size(); ++r) {
+        if (labels_[static_cast<size_t>(images.first + i)] != rows_of_[r]) continue;
+        if (rows_[r].size() == columns_ * static_cast<size_t>(bytes)) continue;
+        const auto image = images.pixels.begin() + i * bytes;
+        rows_[r].insert(rows_[r].end(), image, image + bytes);
+      }
+  }
+
+  void write(const std::string& path, const std::vector<std::string>& names) const {
+    std::vector<uint8_t> pixels;
+    const size_t bytes = columns_ * static_cast<size_t>(height_ * width_ * channels_);
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      pixels.insert(pixels.end(), rows_[r].begin(), rows_[r].end());
+      pixels.resize((r + 1) * bytes, 255);
+    }
+    const GridOptions options{.columns = static_cast<int64_t>(columns_),
+                              .row_labels = {names.begin(), names.begin() + std::ssize(rows_)}};
+    write_png(path, make_grid(pixels.data(), static_cast<int64_t>(rows_.size() * columns_), height_, width_, channels_,
+                              options));
+  }
+
+ private:
+  const std::vector<int64_t>& labels_;
+  const std::vector<int64_t> rows_of_;  // classes
+  const size_t columns_;
+  std::vector<std::vector<uint8_t>> rows_;  // images beside each other
+  int64_t height_ = 0, width_ = 0, channels_ = 0;
+};
+
+// Written image by image as they come, so that 50,000 of them need no memory.
+class SampleFile {
+ public:
+  SampleFile(const std::string& path, const DiffitConfig& model, const std::vector<int64_t>& labels)
+      : labels_(labels),
+        images_{"arr_0", DType::kU8, {std::ssize(labels), model.input_size, model.input_size, model.in_channels}},
+        labels_array_{"arr_1", DType::kI64, {std::ssize(labels)}} {
+    check_room(path, images_.bytes() + labels_array_.bytes());
+    npz_.emplace(path);
+    npz_->begin(images_);
+  }
+  void take(const SampledImages& images) { npz_->write(images.pixels.data(), images.pixels.size()); }
+  void close() {
+    npz_->begin(labels_array_);
+    npz_->write(labels_.data(), labels_.size() * sizeof(int64_t));
+    npz_->close();
+  }
+
+ private:
+  const std::vector<int64_t>& labels_;
+  const NpzArray images_, labels_array_;
+  std::optional<NpzWriter> npz_;
+};
 
 // All that is settled before the first image is drawn. Every rank holds all weights; they share the batches.
 struct Job {
@@ -214,16 +248,29 @@ int run(const Flags& f, World& world) {
   if (ranks.first() && !f.out.empty()) names = names_of(job.classes, job.config, job.checkpoint);
   std::optional<ProgressBar> bar;
   if (ranks.first()) bar.emplace(Screen::standard_output(), "sampling", job.config.sample().num(), "images");
-  const SampledImages images = draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks,
-                                           [&](int64_t done, int64_t total) {
-                                             if (bar) bar->update(done * job.config.sample().num() / total);
-                                             return !stop_requested();
-                                           });
-  if (images.count == 0 && bar) bar->print_line("stopped by a signal: nothing was written");
-  if (images.count == 0) return 0;
+  std::optional<ClassGrid> grid;
+  std::optional<SampleFile> file;
+  ranks.on_first("open", [&] {
+    if (!f.out.empty()) grid.emplace(job.classes, job.labels);
+    if (!f.npz.empty()) file.emplace(f.npz, job.setup.model, job.labels);
+  });
+  const auto progress = [&](int64_t done, int64_t total) {
+    if (bar) bar->update(done * job.config.sample().num() / total);
+    return !stop_requested();
+  };
+  const auto take = [&](const SampledImages& images) {
+    ranks.on_first("write", [&] {
+      if (grid) grid->take(images);
+      if (file) file->take(images);
+    });
+  };
+  if (!draw_images(*job.program, job.setup, job.sampling, job.plan, job.labels, 0, ranks, progress, take)) {
+    if (bar) bar->print_line("stopped by a signal: nothing was written");
+    return 0;
+  }
   ranks.on_first("write", [&] {
-    if (!f.out.empty()) write_grid(f.out, images, job.labels, job.classes, names);
-    if (!f.npz.empty()) write_samples(f.npz, images, job.labels);
+    if (grid) grid->write(f.out, names);
+    if (file) file->close();
   });
   return 0;
 }

@@ -151,5 +151,14 @@ TEST(Sample, SaysBeforeTheWorkWhatCannotBeWritten) {
   EXPECT_TRUE(fails(run({"sample", trained.run_dir, "--npz", trained / "o.npz", "--num", "0"}), 2, {"--num"}));
 }
 
+// On the way: images are written as they are drawn.
+TEST(Sample, AFullDiskLeavesNothingHalfDone) {
+  const Trained trained;
+  const Ran ran = trained.sample(trained.run_dir, {"--num", "200"}, {.largest_file_bytes = 4096});
+  EXPECT_TRUE(fails(ran, 4, {"out.npz"}));
+  EXPECT_FALSE(contains(ran.out, "100%")) << "not after all of them were drawn";
+  EXPECT_FALSE(exists(trained / "out.npz") || exists(trained / "out.npz.partial"));
+}
+
 }  // namespace
 }  // namespace shardit

@@ -295,9 +295,17 @@ TEST(Ranks, ValidationAndSamplesAreThoseOfOne) {
       const auto data = open_validation_data(config, *open_training_data(config));
       const Validation validation(*data, setup, 10, 3, *options.validation_batch);
       const ValidationResult result = validation.run(program, all);
-      const SampledImages drawn =
-          draw_images(program, setup, *options.sampling, options.sampling_plan, {0, 1, 2, 3, 4, 5, 6}, 0, all, nullptr);
+      const SampledImages drawn = draw_all_images(program, setup, *options.sampling, options.sampling_plan,
+                                                  {0, 1, 2, 3, 4, 5, 6}, 0, all, nullptr);
       EXPECT_EQ(drawn.count, 7);
+      std::vector<float> in_parts;
+      EXPECT_TRUE(draw_images(program, setup, *options.sampling, options.sampling_plan, {0, 1, 2, 3, 4, 5, 6}, 0, all,
+                              nullptr, [&](const SampledImages& some) {
+                                EXPECT_EQ(some.first * std::ssize(drawn.real) / 7, std::ssize(in_parts)) << "in order";
+                                EXPECT_LE(some.count, 3 * ranks) << "a batch of each rank";
+                                in_parts.insert(in_parts.end(), some.real.begin(), some.real.end());
+                              }));
+      EXPECT_EQ(in_parts, drawn.real);
       const std::lock_guard lock(mutex);
       if (losses.empty()) losses = result.bins, images = drawn.real;
       EXPECT_EQ(result.bins, losses);
