@@ -312,17 +312,20 @@ kernels() {
   grep '| forward' "$out/attention.log" | sed 's/^/         /'
 }
 
-# Steps of DiffiT-XL/2 at both sizes, as large as the card holds.
+# Steps of DiffiT-XL/2 at both sizes, as large as the card holds; beside them what `plan` says of an H200.
 xl2() {
-  local size micro table=$out/products-xl.txt gib
+  local size micro table=$out/products-xl.txt gib code planned
   gib=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1 | awk '{ print int($1 / 1024) }')
   for size in 256 512; do
     for micro in $([ $size = 256 ] && echo 32 64 128 || { echo 16 32 && [ "${gib:-0}" -ge 100 ] && echo 64; }); do
       call xl2-$size-$micro.log "$shardit" bench step "$here/configs/xl2-$size.textproto" --set device=cuda --steps 10 \
         --set micro_batch_size=$micro --set global_batch_size=$((4 * micro)) --json "$out/xl2-$size-$micro.json" \
         $([ -f "$table" ] && echo --set "product_table=$table")
-      judge xl2 "$size: 4 micro-batches of $micro" $? \
-        "$(grep -oE '^(step [0-9.]+ ms, [0-9.]+ images/s|mfu [0-9.]+)' "$out/xl2-$size-$micro.log" | paste -sd ' ')"
+      code=$?
+      planned=$("$shardit" plan "$here/configs/xl2-$size.textproto" --cluster h200-ib400 --set micro_batch_size=$micro \
+        --set global_batch_size=$((4 * micro)) | awk '$1 == "step" { print $2 " " $3 }')
+      judge xl2 "$size: 4 micro-batches of $micro" $code "$(grep -oE '^(step [0-9.]+ ms, [0-9.]+ images/s|mfu [0-9.]+)' \
+        "$out/xl2-$size-$micro.log" | paste -sd ' ') (an H200 by plan: $planned)"
     done
   done
 }
