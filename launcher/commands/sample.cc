@@ -6,9 +6,6 @@
 #include "checkpoints/load.h"
 #include "checkpoints/release.h"
 #include "core/error.h"
-#include "data/grid.h"
-#include "data/npz.h"
-#include "data/png.h"
 #include "launcher/commands/commands.h"
 #include "launcher/config.h"
 #include "launcher/format.h"
@@ -19,6 +16,7 @@
 #include "launcher/run_data.h"
 #include "launcher/run_device.h"
 #include "launcher/run_program.h"
+#include "launcher/sample_output.h"
 #include "launcher/sampling.h"
 #include "launcher/signals.h"
 #include "launcher/state.h"
@@ -115,72 +113,6 @@ std::vector<std::string> names_of(const std::vector<int64_t>& classes, const Run
     names.push_back(label < std::ssize(all) ? all[static_cast<size_t>(label)] : std::to_string(label));
   return names;
 }
-
-// A row per class, with its name: at most ten classes, at most ten images each, kept as they come.
-class ClassGrid {
- public:
-  ClassGrid(const std::vector<int64_t>& classes, const std::vector<int64_t>& labels)
-      : labels_(labels),
-        rows_of_(classes.begin(), classes.begin() + std::min<int64_t>(std::ssize(classes), 10)),
-        columns_(std::min<size_t>(10, (labels.size() + classes.size() - 1) / classes.size())),
-        rows_(rows_of_.size()) {}
-
-  void take(const SampledImages& images) {
-    const int64_t bytes = images.height * images.width * images.channels;
-    height_ = images.height, width_ = images.width, channels_ = images.channels;
-    for (int64_t i = 0; i < images.count; ++i)
-      for (size_t r = 0; r < rows_.size(); ++r) {
-        if (labels_[static_cast<size_t>(images.first + i)] != rows_of_[r]) continue;
-        if (rows_[r].size() == columns_ * static_cast<size_t>(bytes)) continue;
-        const auto image = images.pixels.begin() + i * bytes;
-        rows_[r].insert(rows_[r].end(), image, image + bytes);
-      }
-  }
-
-  void write(const std::string& path, const std::vector<std::string>& names) const {
-    std::vector<uint8_t> pixels;
-    const size_t bytes = columns_ * static_cast<size_t>(height_ * width_ * channels_);
-    for (size_t r = 0; r < rows_.size(); ++r) {
-      pixels.insert(pixels.end(), rows_[r].begin(), rows_[r].end());
-      pixels.resize((r + 1) * bytes, 255);
-    }
-    const GridOptions options{.columns = static_cast<int64_t>(columns_),
-                              .row_labels = {names.begin(), names.begin() + std::ssize(rows_)}};
-    write_png(path, make_grid(pixels.data(), static_cast<int64_t>(rows_.size() * columns_), height_, width_, channels_,
-                              options));
-  }
-
- private:
-  const std::vector<int64_t>& labels_;
-  const std::vector<int64_t> rows_of_;  // classes
-  const size_t columns_;
-  std::vector<std::vector<uint8_t>> rows_;  // images beside each other
-  int64_t height_ = 0, width_ = 0, channels_ = 0;
-};
-
-// Written image by image as they come, so that 50,000 of them need no memory.
-class SampleFile {
- public:
-  SampleFile(const std::string& path, const DiffitConfig& model, const std::vector<int64_t>& labels)
-      : labels_(labels),
-        images_{"arr_0", DType::kU8, {std::ssize(labels), model.input_size, model.input_size, model.in_channels}},
-        labels_array_{"arr_1", DType::kI64, {std::ssize(labels)}} {
-    check_room(path, images_.bytes() + labels_array_.bytes());
-    npz_.emplace(path);
-    npz_->begin(images_);
-  }
-  void take(const SampledImages& images) { npz_->write(images.pixels.data(), images.pixels.size()); }
-  void close() {
-    npz_->begin(labels_array_);
-    npz_->write(labels_.data(), labels_.size() * sizeof(int64_t));
-    npz_->close();
-  }
-
- private:
-  const std::vector<int64_t>& labels_;
-  const NpzArray images_, labels_array_;
-  std::optional<NpzWriter> npz_;
-};
 
 // All that is settled before the first image is drawn. Every rank holds all weights; they share the batches.
 struct Job {
