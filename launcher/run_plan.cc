@@ -98,12 +98,13 @@ std::vector<std::string> reasons(const std::vector<SweepRow>& rows, const SweepR
   std::vector<std::string> why;
   for (int stage = 0; stage <= 3; ++stage) {
     if (stage == best.zero_stage) continue;
-    const Rows possible =
-        rows_that(rows, [&](const SweepRow& r) { return r.zero_stage == stage && r.refused.empty(); });
-    const SweepRow* other =
-        best_of(rows_that(rows, [&](const SweepRow& r) { return r.zero_stage == stage && r.fits; }));
-    if (!other) other = with_least_memory(possible);
-    if (other) why.push_back(against(best, *other, limit));
+    const Rows all = rows_that(rows, [&](const SweepRow& r) { return r.zero_stage == stage; });
+    Rows possible = all, fitting = all;
+    std::erase_if(possible, [](const SweepRow* row) { return !row->refused.empty(); });
+    std::erase_if(fitting, [](const SweepRow* row) { return !row->fits; });
+    const SweepRow* other = best_of(fitting);
+    if (!other) other = possible.empty() ? all.front() : with_least_memory(possible);
+    why.push_back(against(best, *other, limit));
   }
   const SweepRow *smaller = nullptr, *larger = nullptr;  // the nearest of the same stage
   for (const SweepRow& row : rows) {

@@ -39,8 +39,6 @@ class Planner {
   int64_t memory_limit(const RunConfig& config, int ranks);  // bytes of a rank; 0: not known
 
  private:
-  Target target(int ranks) const;
-
   const RunConfig config_;
   std::string cluster_;
   int ranks_per_node_;

@@ -153,6 +153,10 @@ TEST(Sweep, WhatARunWouldRefuseIsARowThatSaysWhy) {
   }
   ASSERT_GE(some.best, 0);
   EXPECT_TRUE(to_json(some)["rows"].back().contains("refused"));
+  EXPECT_EQ(std::count_if(
+                some.why.begin(), some.why.end(),
+                [](const std::string& line) { return line.find("zero_stage=3 micro_batch_size=1 is refused: ") == 0; }),
+            1);
 }
 
 }  // namespace
