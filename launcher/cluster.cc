@@ -157,7 +157,7 @@ std::vector<std::string> cluster_names() {
 Cluster parse_cluster(const std::string& text, const std::string& name, const RunConfig& config, int threads) {
   Given given;
   const std::string complaint = parse_proto_text(text, given);
-  REQUIRE(complaint.empty(), "cluster " + name + complaint);
+  REQUIRE(complaint.empty(), "cluster " + name + complaint + "\nfix: docs/plan.md has an example of such a file");
   return cluster_of(given, name, config, threads);
 }
 

@@ -1,4 +1,5 @@
 // `shardit plan CONFIG --ranks N`: what a run will need and how fast it will be, before it is started.
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -71,6 +72,11 @@ std::string text_of(const Cluster& cluster) {
   return cluster.name + (cluster.about.empty() ? "" : ": " + cluster.about);
 }
 
+std::string images_per_s(const RunPlan& plan) {
+  const double x = plan.images_per_s();
+  return x < 1000 ? format_number(x, 4) : std::to_string(std::llround(x));
+}
+
 void print_prediction(const std::vector<RunPlan>& plans, const Flags& flags, const Cluster& cluster) {
   std::printf("\npredicted for %s\n%s%s", text_of(cluster).c_str(),
               flags.weak ? "weak scaling: each rank has the config's global_batch_size images"
@@ -79,7 +85,7 @@ void print_prediction(const std::vector<RunPlan>& plans, const Flags& flags, con
   print_rows(plans, {{"images a step", [](const RunPlan& p) { return std::to_string(p.images); }},
                      {"step", [](const RunPlan& p) { return format_ms(p.step_ms); }},
                      {"  exposed", [](const RunPlan& p) { return format_ms(p.exposed_ms); }},
-                     {"images/s", [](const RunPlan& p) { return format_number(p.images_per_s(), 4); }},
+                     {"images/s", images_per_s},
                      {"mfu", [](const RunPlan& p) { return format_percent(100 * p.mfu); }},
                      {"all steps", [](const RunPlan& p) { return format_duration(p.finish_h * 3600); }},
                      {"  device hours", [](const RunPlan& p) { return format_number(p.device_h(), 3); }}});
@@ -99,8 +105,8 @@ void print_sweep(const Sweep& sweep) {
     }
     const RunPlan& p = row.plan;
     std::printf("%12s %12s %10s %8s %12s%s\n", format_bytes(static_cast<double>(p.memory.arena_bytes)).c_str(),
-                format_ms(p.step_ms).c_str(), format_number(p.images_per_s(), 4).c_str(),
-                format_percent(100 * p.mfu).c_str(), format_ms(p.exposed_ms).c_str(),
+                format_ms(p.step_ms).c_str(), images_per_s(p).c_str(), format_percent(100 * p.mfu).c_str(),
+                format_ms(p.exposed_ms).c_str(),
                 static_cast<int>(i) == sweep.best ? "  best"
                 : row.fits                        ? ""
                                                   : "  does not fit");
