@@ -9,7 +9,6 @@ namespace {
 struct GroupAttrs : Attrs {
   Group group;
   std::string label;
-  bool direct = false;
   std::string text() const override { return group.name + " of " + std::to_string(group.size); }
 };
 
@@ -41,12 +40,11 @@ void require_parts(const NodeTypes& n) {
           n.in[0].str() + " is given, expected a flat tensor of " + std::to_string(size) + " equal parts");
 }
 
-Value add_collective(const OpCard& card, Value x, const Group& group, const std::string& label, bool direct = false) {
+Value add_collective(const OpCard& card, Value x, const Group& group, const std::string& label) {
   if (group.size == 1) return x;
   auto attrs = std::make_shared<GroupAttrs>();
   attrs->group = group;
   attrs->label = label;
-  attrs->direct = direct;
   return x.graph->add1(card, {x}, attrs);
 }
 
@@ -133,7 +131,7 @@ Value all_gather(Value part, const Group& group, const std::string& label) {
   return add_collective(all_gather_card, part, group, label);
 }
 Value all_to_all(Value whole, const Group& group, const std::string& label) {
-  return add_collective(all_to_all_card, whole, group, label, true);
+  return add_collective(all_to_all_card, whole, group, label);
 }
 Value reduce_scatter(Value whole, const Group& group, const std::string& label) {
   return add_collective(reduce_scatter_card, whole, group, label);
@@ -142,7 +140,7 @@ Value reduce_scatter(Value whole, const Group& group, const std::string& label) 
 std::optional<Collective> collective_of(const Node& node) {
   const auto* attrs = dynamic_cast<const GroupAttrs*>(node.attrs.get());
   if (!attrs) return std::nullopt;
-  return Collective{attrs->group.name, attrs->group.size, attrs->direct};
+  return Collective{attrs->group.name, attrs->group.size, node.card == &all_to_all_card};
 }
 
 }  // namespace shardit

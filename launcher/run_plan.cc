@@ -66,7 +66,7 @@ SweepRow row_of(Planner& planner, const RunConfig& config, int ranks, int64_t li
   SweepRow row{.zero_stage = static_cast<int>(config.parallel().zero_stage()),
                .micro_batch = config.micro_batch_size()};
   try {
-    row.plan = planner.plan(config, ranks);
+    row.plan = planner.predict(config, ranks);
     row.fits = limit == 0 || row.plan.memory.arena_bytes <= limit;
   } catch (const UserError& error) {
     const std::string message = error.what();
@@ -144,12 +144,10 @@ int64_t Planner::memory_limit(const RunConfig& config, int ranks) {
   return budget > 0 ? budget : cluster(ranks).memory_bytes;
 }
 
-RunPlan Planner::plan(const RunConfig& config, int ranks) {
+RunPlan Planner::predict(const RunConfig& config, int ranks) {
   const Cluster& machines = cluster(ranks);
-  const Target target = planned_target(machines.gpus ? "cuda" : "cpu", compute_threads(ranks));
-  RunSetup setup = make_setup(config, mesh_of(config, ranks));
-  const auto compiled = [&] { return compile_run(setup, run_program_options(config, setup, target), target); };
-  const CompiledProgram program = compiled();
+  const RunSetup setup = make_setup(config, mesh_of(config, ranks));
+  const CompiledProgram program = compile_for(config, setup, ranks);
   const PredictedStep step = predict_step(program, setup, pace_of(machines, setup.sharding.mesh));
   RunPlan plan{.ranks = ranks,
                .images = config.global_batch_size(),
@@ -160,9 +158,20 @@ RunPlan Planner::plan(const RunConfig& config, int ranks) {
   const double model_flops = 3 * forward_matmul_flops(setup) * static_cast<double>(plan.images);
   plan.mfu = model_flops / (step.ms * 1e-3) / (ranks * machines.peak_flops_per_s(setup.precision.compute));
   plan.finish_h = static_cast<double>(config.steps()) * step.ms / 3.6e6;
-  setup.fastest = true;
-  plan.wire_bytes_fastest = wire_bytes_per_step(compiled(), setup);
   return plan;
+}
+
+RunPlan Planner::plan(const RunConfig& config, int ranks) {
+  RunPlan plan = predict(config, ranks);
+  RunSetup setup = make_setup(config, mesh_of(config, ranks));
+  setup.fastest = true;
+  plan.wire_bytes_fastest = wire_bytes_per_step(compile_for(config, setup, ranks), setup);
+  return plan;
+}
+
+CompiledProgram Planner::compile_for(const RunConfig& config, const RunSetup& setup, int ranks) {
+  const Target target = planned_target(cluster(ranks).gpus ? "cuda" : "cpu", compute_threads(ranks));
+  return compile_run(setup, run_program_options(config, setup, target), target);
 }
 
 Sweep sweep(Planner& planner, const RunConfig& config, int ranks) {

@@ -26,7 +26,7 @@ struct RunPlan {
   double device_h() const { return finish_h * ranks; }
 };
 
-// Plans for one config, on one kind of machines.
+// Plans for configs of one device and one precision, on one kind of machines.
 class Planner {
  public:
   // cluster: a name or a file (launcher/cluster.h), empty for the one that goes with the config's device.
@@ -35,10 +35,14 @@ class Planner {
 
   // CPU ranks get as many threads as if all of them ran on this machine.
   RunPlan plan(const RunConfig& config, int ranks);
+  // The same without wire_bytes_fastest, for which all graphs are compiled once more.
+  RunPlan predict(const RunConfig& config, int ranks);
   const Cluster& cluster(int ranks);                         // as it is with that many
   int64_t memory_limit(const RunConfig& config, int ranks);  // bytes of a rank; 0: not known
 
  private:
+  CompiledProgram compile_for(const RunConfig& config, const RunSetup& setup, int ranks);
+
   const RunConfig config_;
   std::string cluster_;
   int ranks_per_node_;

@@ -31,6 +31,12 @@ RunConfig larger_batch(int stage) {
   return config;
 }
 
+Sweep sweep_on_two(const RunConfig& config) {
+  const ClusterFile file;
+  Planner planner(config, file.path(), 0);
+  return sweep(planner, config, 2);
+}
+
 TEST(RunPlan, OneRankTakesTheSumOfItsKernelsAndOfWhatTheHostDoes) {
   const ClusterFile file;
   const RunConfig config = larger_batch(0);
@@ -102,17 +108,15 @@ TEST(Sweep, HasEveryStageWithEveryMicroBatchThatShares) {
 }
 
 TEST(Sweep, TheBestIsAsFastAsTheFastestThatFitsAndNoneOfThoseIsSmaller) {
-  const ClusterFile file;
   RunConfig config = larger_batch(2);
-  Planner planner(config, file.path(), 0);
   int64_t most = 0, least = INT64_MAX;
-  for (const SweepRow& row : sweep(planner, config, 2).rows) {
+  for (const SweepRow& row : sweep_on_two(config).rows) {
     most = std::max(most, row.plan.memory.arena_bytes);
     least = std::min(least, row.plan.memory.arena_bytes);
   }
   for (int64_t limit : {most, (most + least) / 2, least}) {
     config.mutable_parallel()->set_memory_budget_bytes(limit);
-    const Sweep bounded = sweep(planner, config, 2);
+    const Sweep bounded = sweep_on_two(config);
     ASSERT_GE(bounded.best, 0);
     const RunPlan& best = bounded.rows[bounded.best].plan;
     EXPECT_LE(best.memory.arena_bytes, limit);
@@ -130,22 +134,18 @@ TEST(Sweep, TheBestIsAsFastAsTheFastestThatFitsAndNoneOfThoseIsSmaller) {
 }
 
 TEST(Sweep, SaysSoIfNoneFits) {
-  const ClusterFile file;
   RunConfig config = larger_batch(2);
   config.mutable_parallel()->set_memory_budget_bytes(1000);
-  Planner planner(config, file.path(), 0);
-  const Sweep none = sweep(planner, config, 2);
+  const Sweep none = sweep_on_two(config);
   EXPECT_EQ(none.best, -1);
   ASSERT_EQ(none.why.size(), 1u);
   EXPECT_NE(none.why[0].find("none fits in 1000 B: the least is zero_stage="), std::string::npos) << none.why[0];
 }
 
 TEST(Sweep, WhatARunWouldRefuseIsARowThatSaysWhy) {
-  const ClusterFile file;
   RunConfig config = larger_batch(2);
   config.mutable_parallel()->set_prefetch_bytes(1);
-  Planner planner(config, file.path(), 0);
-  const Sweep some = sweep(planner, config, 2);
+  const Sweep some = sweep_on_two(config);
   for (const SweepRow& row : some.rows) {
     EXPECT_EQ(row.refused.empty(), row.zero_stage != 3) << row.zero_stage << ": " << row.refused;
     if (row.refused.empty()) continue;
